@@ -1,0 +1,223 @@
+"""The only descent loop: a block of lanes, compiled once for each structure.
+
+Lanes are the last axis: x is `[d, B]`, and one step written for one lane is vmapped over it. The
+program is a loop over record points around a loop over the steps between them; a lane that has
+converged or left the finite numbers is frozen, state and all, so that what it is does not depend
+on how long its company goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from gdlab import probes, registry
+
+# Up to this dimension the gradient is taken forward, one derivative a coordinate: reverse mode
+# pads and transposes arrays of d numbers, which costs XLA on CPU twice the time there.
+FORWARD = 4
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is compiled: everything that is code. All numbers are arguments.
+
+    Attributes:
+        f, has_data: the objective's function and whether it takes data.
+        dim: d.
+        method, schedule: factories of the optax transformations; schedule None = open loop.
+        probes: names of further probes.
+        keep_path: whether x is recorded.
+        gathered: whether lanes follow different step-size tables.
+    """
+
+    f: Callable[..., Any]
+    has_data: bool
+    dim: int
+    method: Callable[..., optax.GradientTransformationExtraArgs]
+    schedule: Callable[..., optax.GradientTransformationExtraArgs] | None
+    probes: tuple[str, ...] = ()
+    keep_path: bool = False
+    gathered: bool = False
+
+
+class Lanes(NamedTuple):
+    """A block's numbers; every leaf ends in the lane axis `[..., B]`.
+
+    Attributes:
+        data: what the objective reads, without what lanes share.
+        method, schedule: parameters of the rule.
+        scale: unit of the step size (open loop).
+        column: which step-size table the lane follows (open loop).
+        gtol2: squared tolerance on ||grad f||; infinite for padding.
+        minimizers: `[k, d, B]` or None.
+    """
+
+    data: Mapping[str, Array] | None
+    method: Mapping[str, Array]
+    schedule: Mapping[str, Array]
+    scale: Float[Array, " B"]
+    column: Int[Array, " B"]
+    gtol2: Float[Array, " B"]
+    minimizers: Float[Array, "k d B"] | None
+
+
+class State(NamedTuple):
+    """What descent carries: the point, the rule's memory, and the steps taken."""
+
+    x: Any  # [d, B]; a tuple of d arrays [B] where d <= FORWARD
+    rule: Any
+    t: Int[Array, " B"]
+
+
+class Segment(NamedTuple):
+    """What a segment returns: the new state, rows `[K, ..., B]`, the view at its end, and who goes on."""
+
+    state: State
+    rows: Mapping[str, Array]
+    last: Mapping[str, Array]
+    active: Any
+
+
+def value_and_grad(f: Callable[[Array], Array], x: Float[Array, " d"]) -> tuple[Array, Array]:
+    """f and its gradient at x `[d]`; forward mode for few coordinates (see `FORWARD`)."""
+    if x.shape[0] > FORWARD or not _has_jvp(f, x):
+        return jax.value_and_grad(f)(x)
+    partials = []
+    for i in range(x.shape[0]):
+        along = partial(
+            lambda i, xi: f(jnp.stack([x[j] if j != i else xi for j in range(x.shape[0])])), i
+        )
+        value, slope = jax.jvp(along, (x[i],), (jnp.ones_like(x[i]),))
+        partials.append(slope)
+    return value, jnp.stack(partials)
+
+
+def _has_jvp(f: Callable[[Array], Array], x: Array) -> bool:
+    """False for functions that define only a custom reverse rule."""
+    try:
+        jax.eval_shape(lambda x: jax.jvp(f, (x,), (x,)), x)
+    except TypeError:
+        return False
+    return True
+
+
+def _rule(program: Program, lane: Lanes) -> optax.GradientTransformationExtraArgs:
+    method = optax.with_extra_args_support(program.method(**lane.method))
+    if program.schedule is None:
+        return method
+    return optax.chain(method, program.schedule(**lane.schedule))
+
+
+def _join(x: Any) -> Float[Array, " d"]:
+    return jnp.stack(x) if isinstance(x, tuple) else x
+
+
+def _split(x: Float[Array, " d"]) -> Any:
+    return tuple(x[i] for i in range(x.shape[0])) if x.shape[0] <= FORWARD else x
+
+
+def _step(
+    program: Program, shared: Mapping[str, Array], lane: Lanes, state: State, size: Array
+) -> tuple[State, Array, Mapping[str, Array]]:
+    """One step of one lane: the next state, whether the lane was still going, what was seen."""
+    x = _join(state.x)
+    data = {**lane.data, **shared} if program.has_data else None
+    f = (lambda x: program.f(data, x)) if program.has_data else program.f
+    value, g = value_and_grad(f, x)
+    gg = jnp.sum(g * g)
+    active = (gg > lane.gtol2) & (jnp.abs(value + gg) < jnp.inf)
+
+    p, rule = _rule(program, lane).update(g, state.rule, x, value=value, grad=g, value_fn=f)
+    if program.schedule is None:
+        eta = lane.scale * size
+        u = eta * p
+    else:
+        eta, u = optax.tree_utils.tree_get(rule, "step_size"), p
+    keep = lambda new, old: jnp.where(active, new, old)  # noqa: E731
+    after = State(
+        x=jax.tree.map(keep, _split(x + u), state.x),
+        rule=jax.tree.map(keep, rule, state.rule),
+        t=state.t + active.astype(state.t.dtype),
+    )
+    view = probes.StepView(f, x, value, g, u, eta)
+    seen = dict(probes.standard(view, lane.minimizers))
+    for name in program.probes:
+        seen[name] = registry.factories("probe")[name](view)
+    for name in ("f_evals", "hvp_evals"):
+        spent = optax.tree_utils.tree_get(state.rule, name)
+        if spent is not None:
+            seen[name] = spent
+    if program.keep_path:
+        seen["x"] = x
+    return after, active, seen
+
+
+@partial(jax.jit, static_argnums=0)
+def start(program: Program, lanes: Lanes, x0: Float[Array, "d B"]) -> State:
+    """The state at step 0."""
+    rule = jax.vmap(lambda lane, x: _rule(program, lane).init(x), in_axes=-1, out_axes=-1)
+    split = jax.vmap(_split, in_axes=-1, out_axes=-1)
+    return State(split(x0), rule(lanes, x0), jnp.zeros(x0.shape[-1], jnp.int64))
+
+
+@partial(jax.jit, static_argnums=0)
+def segment(
+    program: Program,
+    shared: Mapping[str, Array],
+    lanes: Lanes,
+    state: State,
+    sizes: Float[Array, "N S"],
+    gaps: Int[Array, " K"],
+    rows: int,
+) -> Segment:
+    """Runs a block over `rows` record points, or until no lane goes on.
+
+    Args:
+        program: the code.
+        shared: data that all lanes read.
+        lanes, state: the block.
+        sizes: relative step sizes at the segment's steps, one column a table (open loop).
+        gaps: steps from each record point to the next; beyond `rows` unused.
+        rows: how many record points to visit.
+    """
+    step = jax.vmap(
+        partial(_step, program, shared),
+        in_axes=(-1, -1, None if not program.gathered else -1),
+        out_axes=-1,
+    )
+
+    def size(k: Any) -> Array:
+        row = lax.dynamic_index_in_dim(sizes, k, keepdims=False)
+        return row[lanes.column] if program.gathered else row[0]
+
+    def plain(k: Any, carry: State) -> State:
+        return step(lanes, carry, size(k))[0]
+
+    def record(carry: Any) -> Any:
+        i, k, state, _, table = carry
+        after, active, seen = step(lanes, state, size(k))
+        table = jax.tree.map(lambda a, new: a.at[i].set(new), table, dict(seen))
+        after = lax.fori_loop(k + 1, k + gaps[i], plain, after)
+        return i + 1, k + gaps[i], after, jnp.any(active), table
+
+    first = jax.eval_shape(step, lanes, state, size(0))[2]
+    table = {name: jnp.zeros((gaps.shape[0], *a.shape), a.dtype) for name, a in first.items()}
+    begin = state.t.max()  # every lane that still goes on has taken as many steps
+    _, _, state, _, table = lax.while_loop(
+        lambda c: (c[0] < rows) & c[3], record, (0, 0, state, jnp.bool_(True), table)
+    )
+    # The view at the end; a lane that froze on the way shows the step size of its own last step.
+    k = jnp.clip(state.t - begin, 0, sizes.shape[0] - 1)
+    own = sizes[k, lanes.column]
+    at_end = jax.vmap(partial(_step, program, shared), in_axes=-1, out_axes=-1)
+    _, active, last = at_end(lanes, state, own)
+    return Segment(state, table, last, active)

@@ -1,0 +1,119 @@
+"""Names to factories: what `objective=himmelblau` or a user's `@gdlab.register.objective` means.
+
+A factory is a function with typed, defaulted keyword arguments; its signature is the list of
+keys that a configuration may give. Knows no jax: factories are imported when they are asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# kind -> the module whose import registers gdlab's own.
+ROOMS = {
+    "objective": "gdlab.objectives",
+    "init": "gdlab.initializations",
+    "schedule": "gdlab.schedules",
+    "method": "gdlab.methods",
+    "probe": "gdlab.probes",
+}
+
+_factories: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in ROOMS}
+
+
+class UsageError(ValueError):
+    """Something the user can mend: one line that names the key, the value and what it takes."""
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """`did you mean a, b?` or, with nothing near, the whole list."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+
+
+def _decorator(kind: str) -> Callable[[F], F]:
+    def add(factory: F) -> F:
+        name = factory.__name__
+        before = _factories[kind].get(name)
+        if before is not None and before.__module__ != factory.__module__:
+            raise UsageError(
+                f"{kind}={name} of {factory.__module__} is already the name of one in "
+                f"{before.__module__}; rename the new one"
+            )
+        _factories[kind][name] = factory
+        return factory
+
+    add.__name__ = kind
+    add.__doc__ = f"Register a factory, by its function name, as a choice of `{kind}=`."
+    return add
+
+
+objective = _decorator("objective")
+init = _decorator("init")
+schedule = _decorator("schedule")
+method = _decorator("method")
+probe = _decorator("probe")
+
+
+def factories(kind: str) -> Mapping[str, Callable[..., Any]]:
+    """Every registered factory of a kind, gdlab's own included."""
+    importlib.import_module(ROOMS[kind])
+    return _factories[kind]
+
+
+def imported(kind: str) -> Mapping[str, Callable[..., Any]]:
+    """Those registered so far, without importing gdlab's own."""
+    return _factories[kind]
+
+
+def build(kind: str, name: str, params: Mapping[str, Any], **context: Any) -> Any:
+    """Calls the factory `name` of `kind` with `params`, checked against its signature.
+
+    Args:
+        params: keys and values as a configuration gives them.
+        context: keyword arguments that the caller supplies and a configuration may not; passed
+            only to factories that have a parameter of that name.
+
+    Raises:
+        UsageError: unknown name or key (with the nearest ones), or a value of the wrong type.
+    """
+    known = factories(kind)
+    if name not in known:
+        raise UsageError(f"{kind}={name}: no such {kind}; {suggest(name, list(known))}")
+    factory = known[name]
+    signature = inspect.signature(factory)
+    keys = [key for key in signature.parameters if key not in context]
+    hints = get_type_hints(factory)
+    checked: dict[str, Any] = {}
+    for key, value in params.items():
+        if key not in keys:
+            raise UsageError(f"{kind}.{key}={value}: {name} has no such key; {suggest(key, keys)}")
+        checked[key] = check(f"{kind}.{key}", value, hints.get(key, Any))
+    for key in keys:
+        if key not in checked and signature.parameters[key].default is inspect.Parameter.empty:
+            raise UsageError(f"{kind}.{key} is missing: {name} needs it ({hints.get(key, 'any')})")
+    checked |= {key: value for key, value in context.items() if key in signature.parameters}
+    try:
+        return factory(**checked)
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{kind}={name}: {error}") from error
+
+
+def check(key: str, value: Any, hint: Any) -> Any:
+    """`value` as the type `hint`; raises a `UsageError` that names the key and what it takes."""
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(
+            value
+        )
+    except ValidationError as error:
+        takes = "; ".join(dict.fromkeys(item["msg"] for item in error.errors()))
+        raise UsageError(f"{key}={value!r}: {takes[0].lower() + takes[1:]}") from None
