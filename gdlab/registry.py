@@ -7,12 +7,15 @@ keys that a configuration may give. Knows no jax: factories are imported when th
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from gdlab.errors import MissingFact, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,10 +29,6 @@ ROOMS = {
 }
 
 _factories: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in ROOMS}
-
-
-class UsageError(ValueError):
-    """Something the user can mend: one line that names the key, the value and what it takes."""
 
 
 def suggest(name: str, known: list[str]) -> str:
@@ -73,13 +72,14 @@ def imported(kind: str) -> Mapping[str, Callable[..., Any]]:
     return _factories[kind]
 
 
-def build(kind: str, name: str, params: Mapping[str, Any], **context: Any) -> Any:
-    """Calls the factory `name` of `kind` with `params`, checked against its signature.
+def resolve(
+    kind: str, name: str, params: Mapping[str, Any], context: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """All parameters of the factory `name`: those given, checked and converted, and its defaults.
 
     Args:
         params: keys and values as a configuration gives them.
-        context: keyword arguments that the caller supplies and a configuration may not; passed
-            only to factories that have a parameter of that name.
+        context: parameters that the caller supplies and a configuration may not.
 
     Raises:
         UsageError: unknown name or key (with the nearest ones), or a value of the wrong type.
@@ -87,22 +87,39 @@ def build(kind: str, name: str, params: Mapping[str, Any], **context: Any) -> An
     known = factories(kind)
     if name not in known:
         raise UsageError(f"{kind}={name}: no such {kind}; {suggest(name, list(known))}")
-    factory = known[name]
-    signature = inspect.signature(factory)
-    keys = [key for key in signature.parameters if key not in context]
-    hints = get_type_hints(factory)
-    checked: dict[str, Any] = {}
+    parameters, hints = _signature(known[name])
+    keys = [key for key in parameters if key not in context]
     for key, value in params.items():
         if key not in keys:
             raise UsageError(f"{kind}.{key}={value}: {name} has no such key; {suggest(key, keys)}")
-        checked[key] = check(f"{kind}.{key}", value, hints.get(key, Any))
+    resolved = {}
     for key in keys:
-        if key not in checked and signature.parameters[key].default is inspect.Parameter.empty:
-            raise UsageError(f"{kind}.{key} is missing: {name} needs it ({hints.get(key, 'any')})")
-    checked |= {key: value for key, value in context.items() if key in signature.parameters}
+        if key in params:
+            resolved[key] = check(f"{kind}.{key}", params[key], hints.get(key, Any))
+        elif parameters[key].default is inspect.Parameter.empty:
+            raise UsageError(f"{kind}.{key} is missing: {name} takes {_words(hints.get(key))}")
+        else:
+            resolved[key] = parameters[key].default
+    return resolved
+
+
+def build(kind: str, name: str, params: Mapping[str, Any], **context: Any) -> Any:
+    """Calls the factory `name` of `kind` with `params`, checked against its signature.
+
+    Args:
+        context: keyword arguments that the caller supplies; passed only to factories that have a
+            parameter of that name.
+
+    Raises:
+        UsageError: as `resolve`, or a value that the factory refuses.
+    """
+    resolved = resolve(kind, name, params, tuple(context))
+    factory = factories(kind)[name]
+    parameters, _ = _signature(factory)
+    given = {key: value for key, value in context.items() if key in parameters}
     try:
-        return factory(**checked)
-    except UsageError:
+        return factory(**resolved, **given)
+    except (UsageError, MissingFact):
         raise
     except ValueError as error:
         raise UsageError(f"{kind}={name}: {error}") from error
@@ -111,9 +128,29 @@ def build(kind: str, name: str, params: Mapping[str, Any], **context: Any) -> An
 def check(key: str, value: Any, hint: Any) -> Any:
     """`value` as the type `hint`; raises a `UsageError` that names the key and what it takes."""
     try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(
-            value
-        )
+        return _adapter(hint).validate_python(value)
     except ValidationError as error:
         takes = "; ".join(dict.fromkeys(item["msg"] for item in error.errors()))
-        raise UsageError(f"{key}={value!r}: {takes[0].lower() + takes[1:]}") from None
+        takes = takes.replace("Input should be", "takes").replace(
+            ", unable to parse string as a number", ""
+        )
+        raise UsageError(f"{key}={value}: {takes}") from None
+
+
+@functools.lru_cache
+def _signature(
+    factory: Callable[..., Any],
+) -> tuple[Mapping[str, inspect.Parameter], dict[str, Any]]:
+    return inspect.signature(factory).parameters, get_type_hints(factory)
+
+
+@functools.lru_cache(maxsize=512)
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def _words(hint: Any) -> str:
+    return getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
+
+
+__all__ = ["UsageError", "build", "check", "factories", "imported", "resolve", "suggest", *ROOMS]

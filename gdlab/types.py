@@ -14,11 +14,9 @@ import numpy as np
 import optax
 from jaxtyping import Float, Int
 
+from gdlab.errors import MissingFact
+
 Array = Any  # NumPy or JAX; the shape is said by jaxtyping where it matters
-
-
-class MissingFact(ValueError):
-    """A rule or probe needs a fact that the objective does not have."""
 
 
 @dataclass(frozen=True)
