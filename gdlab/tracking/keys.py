@@ -1,0 +1,108 @@
+"""What a tracked run is, and what its tags are called. Knows no mlflow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# Tags of a run, by which runs are found and filtered.
+STUDY = "study"  # the study that asked for the run
+SWEEP = "sweep"  # one call of `gdlab -m`
+KEY = "key"  # hash of the resolved numerical configuration
+STATUS = "status"  # converged, budget, diverged
+CRITICAL_KIND = "critical_kind"  # what the end point is
+MORSE_INDEX = "morse_index"
+REACHED = "reached"  # which known critical point
+GIT_COMMIT = "git_commit"
+VERSIONS = "versions"  # "gdlab 0.1.0, jax 0.10.2, ..."
+WRITER = "writer"  # host:pid while a run is being written through a client
+NOTE = "mlflow.note.content"
+RUN_NAME = "mlflow.runName"
+USER = "mlflow.user"
+
+# Histories are what curves are drawn from.
+HISTORIES = ("loss", "grad_norm", "step_size", "log10_loss", "log10_grad_norm", "log10_step_size")
+
+# Limits of MLflow 3.17, in characters and in entries a call.
+NAME_LENGTH = 250
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+METRICS_A_CALL = 1000
+PARAMS_A_CALL = 100
+TAGS_A_CALL = 100
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One finished run, ready to be stored.
+
+    Attributes:
+        run_id: 32 hex digits, `run_id_for(experiment, key)`.
+        name: what differs, for a person: `rosenbrock backtracking 1/L seed 3`.
+        params: dotted name -> text of the resolved configuration.
+        tags: name -> text; `key` is one of them.
+        metrics: name -> (steps, values); values that are not finite are not written.
+        artifacts: relative path -> content.
+        status: `FINISHED`, or `FAILED` for a job that raised.
+        start_ms: start and `end_ms` end, in milliseconds since 1970.
+        note: Markdown for the run's page.
+    """
+
+    run_id: str
+    name: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, tuple[Sequence[int], Sequence[float]]] = field(default_factory=dict)
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    status: str = "FINISHED"
+    start_ms: int = 0
+    end_ms: int = 0
+    note: str = ""
+
+    def all_tags(self, user: str) -> dict[str, str]:
+        """The tags as stored: MLflow's own beside ours, each within MLflow's limit."""
+        tags = {RUN_NAME: self.name[:NAME_LENGTH], USER: user, **self.tags}
+        if self.note:
+            tags[NOTE] = self.note
+        return {key: str(value)[:TAG_LENGTH] for key, value in tags.items()}
+
+    def all_params(self) -> dict[str, str]:
+        """The parameters as stored, each within MLflow's limit."""
+        return {key: str(value)[:PARAM_LENGTH] for key, value in self.params.items()}
+
+
+def run_id_for(experiment: str, key: str) -> str:
+    """The first 32 hex digits of sha256(experiment + key): a job cannot be stored twice."""
+    return hashlib.sha256((experiment + key).encode()).hexdigest()[:32]
+
+
+def value_of(text: Any) -> Any:
+    """A parameter's text as what it was: a number, a bool, None, or the text itself.
+
+    Python's spellings and YAML's (`true`, `null`) both count; `nan` and `inf` are floats.
+    """
+    if not isinstance(text, str):
+        return text
+    word = text.strip()
+    if word in _WORDS:
+        return _WORDS[word]
+    if not word or word[0] not in "+-.0123456789niNI" or "_" in word:
+        return text
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return text
+
+
+_WORDS = {
+    "True": True,
+    "true": True,
+    "False": False,
+    "false": False,
+    "None": None,
+    "null": None,
+}
