@@ -1,0 +1,74 @@
+"""Rosenbrock's valley, in any dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from gdlab import registry
+from gdlab.objectives.inventory import box
+from gdlab.registry import UsageError
+from gdlab.types import CriticalPoints, Facts, Objective
+
+
+def f(data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, ""]:
+    """sum_i b (x_{i+1} - x_i^2)^2 + (a - x_i)^2."""
+    a, b = data["a"], data["b"]
+    if x.shape[0] == 2:  # scalars fuse best
+        bend, off = x[1] - x[0] * x[0], a - x[0]
+        return b * bend * bend + off * off
+    bend, off = x[1:] - x[:-1] * x[:-1], a - x[:-1]
+    return jnp.sum(b * bend * bend + off * off)
+
+
+@registry.objective
+def rosenbrock(dim: int = 2, a: float = 1.0, b: float = 100.0) -> Objective:
+    """Rosenbrock's curved valley.
+
+    f(x) = sum_{i<d} b (x_{i+1} - x_i^2)^2 + (a - x_i)^2 on [-2.048, 2.048]^d (wider where the
+    minimizer needs it). The classical start is (-1.2, 1).
+
+    Args:
+        dim: d >= 2.
+        a: the minimizer is (a, a^2) for d = 2 and (1, ..., 1) for a = 1; for other a in d > 2
+            neither minimizer nor f_star is known.
+        b: steepness of the valley's walls, > 0.
+
+    The minimizer is the only critical point for d = 2; for a = 1, b = 100 and 4 <= d <= 30 a
+    local minimum lies near (-1, 1, ..., 1).
+
+    Reference: H. H. Rosenbrock, Comput. J. 3 (1960) 175; Y.-W. Shang and Y.-H. Qiu, Evol.
+    Comput. 14 (2006) 119, for the local minimum.
+    """
+    if dim < 2:
+        raise UsageError(f"objective.dim={dim}: rosenbrock takes a dimension of 2 or more")
+    if not b > 0:
+        raise UsageError(f"objective.b={b}: rosenbrock takes a number > 0")
+    side = 2.048 * max(1.0, abs(a), a * a)
+    star = np.array([a, a * a]) if dim == 2 else np.full(dim, a)
+    known = dim == 2 or a in (0.0, 1.0)
+    facts = Facts(
+        f_star=0.0 if known else None,
+        minimizers=star[None] if known else None,
+        L=_corner_curvature(b, side) if dim == 2 else None,
+        domain=box(dim, -side, side),
+        critical_points=CriticalPoints(star[None], np.zeros(1), np.zeros(1, int), complete=dim == 2)
+        if known
+        else None,
+        source="closed form; a sum of squares that vanishes at one point only",
+    )
+    data = {"a": np.float64(a), "b": np.float64(b)}
+    return Objective(f, dim, data, name="rosenbrock", facts=facts)
+
+
+def _corner_curvature(b: float, side: float) -> float:
+    """Largest eigenvalue of H = [[b (12 x1^2 - 4 x2) + 2, -4 b x1], [., 2 b]] over the square.
+
+    H11 and |H12| are both largest at (side, -side), and lambda_max grows with either.
+    """
+    H = b * np.array([[12 * side**2 + 4 * side, -4 * side], [-4 * side, 2.0]])
+    H[0, 0] += 2.0
+    return float(np.linalg.eigvalsh(H)[-1])
