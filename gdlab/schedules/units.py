@@ -1,43 +1,59 @@
-"""Units of a step size: what `eta` is a multiple of."""
+"""Units of a step size: what `eta` is a multiple of, and the ranges of a schedule's numbers."""
 
 from __future__ import annotations
 
-from functools import partial
-from math import sqrt
+from dataclasses import dataclass
+from math import inf, sqrt
 from typing import Literal
 
 from gdlab.types import Facts, FromFacts
 
-Unit = Literal["absolute", "1/L", "2/(L+mu)", "4/(sqrt(L)+sqrt(mu))^2"]
+Unit = Literal["absolute", "1/L", "2/(L+mu)", "4/(3L+mu)", "4/(sqrt(L)+sqrt(mu))^2"]
 
-# Facts carry no name of their objective; whoever knows it may put it here.
+# Facts carry no name of their objective.
 OBJECTIVE = "this objective"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """`eta` times a unit that depends on the objective: facts -> absolute step size.
+
+    Raises:
+        MissingFact: (when called) L or mu is unknown.
+    """
+
+    schedule: str
+    eta: float
+    unit: Unit
+
+    def __call__(self, facts: Facts) -> float:
+        who = f"{self.schedule} with unit {self.unit}"
+        if self.unit == "1/L":
+            (L,) = facts.need(who, OBJECTIVE, "L")
+            return self.eta / L
+        L, mu = facts.need(who, OBJECTIVE, "L", "mu")
+        if self.unit == "2/(L+mu)":
+            return self.eta * 2 / (L + mu)
+        if self.unit == "4/(3L+mu)":
+            return self.eta * 4 / (3 * L + mu)
+        if mu < 0:
+            raise ValueError(f"{who} needs mu >= 0; {OBJECTIVE} has mu={mu:g}")
+        return self.eta * 4 / (sqrt(L) + sqrt(mu)) ** 2
 
 
 def scale(schedule: str, eta: float, unit: Unit) -> float | FromFacts:
     """`eta` in absolute terms: a number, or a function of the objective's facts.
 
     Raises:
-        ValueError: eta is not a positive number.
-        MissingFact: (when called with facts) L or mu is unknown or zero.
+        ValueError: eta is not a finite number > 0.
     """
     positive("eta", eta)
-    return eta if unit == "absolute" else partial(resolve, schedule, eta, unit)
-
-
-def resolve(schedule: str, eta: float, unit: Unit, facts: Facts) -> float:
-    """`eta` times the unit of an objective with these facts."""
-    who = f"{schedule} with unit {unit}"
-    if unit == "1/L":
-        (L,) = facts.need(who, OBJECTIVE, "L")
-        return eta / L
-    L, mu = facts.need(who, OBJECTIVE, "L", "mu")
-    return eta * (2 / (L + mu) if unit == "2/(L+mu)" else 4 / (sqrt(L) + sqrt(mu)) ** 2)
+    return float(eta) if unit == "absolute" else Scale(schedule, float(eta), unit)
 
 
 def positive(name: str, value: float) -> None:
     """Raises a `ValueError` unless `value` is finite and > 0."""
-    if not 0 < value < float("inf"):
+    if not 0 < value < inf:
         raise ValueError(f"{name}={value}: takes a finite number > 0")
 
 
@@ -45,3 +61,9 @@ def within(name: str, value: float, low: float, high: float) -> None:
     """Raises a `ValueError` unless low <= value <= high."""
     if not low <= value <= high:
         raise ValueError(f"{name}={value}: takes a number from {low:g} to {high:g}")
+
+
+def between(name: str, value: float, low: float, high: float) -> None:
+    """Raises a `ValueError` unless low < value < high."""
+    if not low < value < high:
+        raise ValueError(f"{name}={value}: takes a number above {low:g} and below {high:g}")
