@@ -26,7 +26,7 @@ def steepest_angle() -> float:
 
 
 def descent_lemma(eta: float, L: float, grad_norm: float) -> float:
-    """Least decrease of f in a gradient step: eta (1 - L eta/2) |g|^2 (Nesterov 2004, eq. 1.2.19)."""
+    """Least decrease of f in a step: eta (1 - L eta/2) |g|^2 (Nesterov 2004, sec. 1.2.3)."""
     return eta * (1 - L * eta / 2) * grad_norm**2
 
 
@@ -94,7 +94,7 @@ def chebyshev_factor(L: float, mu: float, n: int) -> float:
 
 
 def convex_bound(eta: float, distance: float, t: int) -> float:
-    """|x_0 - x*|^2/(2 eta t), eta <= 1/L; L |x_0 - x*|^2/(2t) at 1/L (Nesterov 2004, cor. 2.1.2)."""
+    """|x_0 - x*|^2/(2 eta t), eta <= 1/L; L |x_0 - x*|^2/(2t) at 1/L (Nesterov 2004, 2.1.5)."""
     return distance**2 / (2 * eta * t)
 
 
@@ -107,7 +107,7 @@ def sharp_convex_bound(L: float, eta: float, distance: float, t: int) -> float:
 
 
 def huber_width(L: float, total: float, distance: float) -> float:
-    """Width w of the Huber function that steps of sum `total` find hardest: distance/(2 L total + 1).
+    """distance/(2 L total + 1): width w of the Huber function hardest for steps of sum `total`.
 
     f = L x^2/2 for |x| <= w, L w |x| - L w^2/2 beyond. All steps are then taken on the slope, and
     x_t = distance (1 - L total/(2 L total + 1)) is the point where f is largest over all w.
@@ -116,12 +116,18 @@ def huber_width(L: float, total: float, distance: float) -> float:
 
 
 def nesterov_convex_bound(eta: float, distance: float, t: int) -> float:
-    """2 |x_0 - x*|^2/(eta (t + 1)^2), momentum t/(t + 3), eta <= 1/L (Su, Boyd, Candes 2014, eq. 2)."""
+    """2 |x_0 - x*|^2/(eta (t + 1)^2), momentum t/(t + 3), eta <= 1/L.
+
+    Su, Boyd and Candes (2014), eq. 2; Beck and Teboulle (2009), thm. 4.4.
+    """
     return 2 * distance**2 / (eta * (t + 1) ** 2)
 
 
 def silver_bound(L: float, distance: float, k: int) -> float:
-    """L |x_0 - x*|^2/(1 + sqrt(4 rho^(2k) - 3)) after 2^k - 1 silver steps (Altschuler, Parrilo 2023)."""
+    """L |x_0 - x*|^2/(1 + sqrt(4 rho^(2k) - 3)) after 2^k - 1 silver steps, rho = 1 + sqrt 2.
+
+    Altschuler and Parrilo (2023), Acceleration by Stepsize Hedging II, thm. 1.1.
+    """
     return L * distance**2 / (1 + sqrt(4 * SILVER ** (2 * k) - 3))
 
 
@@ -157,7 +163,7 @@ def coordinate_rate(L: float, mu: float, d: int) -> float:
 
 
 def saddle_escape_time(eta: float, lambda_min: float, eps: float) -> float:
-    """log(1/eps)/log(1 + eta |lambda_min|): steps from a distance eps along the unstable direction to 1.
+    """log(1/eps)/log(1 + eta |lambda_min|): steps from eps to 1 along the unstable direction.
 
     There x grows by 1 + eta |lambda_min| a step (Lee et al. 2016). Infinite for eps = 0.
     """

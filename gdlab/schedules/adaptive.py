@@ -30,8 +30,8 @@ def _secant(eta0: Any, rule: Any) -> optax.GradientTransformationExtraArgs:
 
     def init(x: Float[Array, " d"]) -> SecantState:
         eta = jnp.asarray(eta0, x.dtype)
-        # The first ratio is "infinite": nothing yet bounds how fast the step may grow.
-        return SecantState(eta, jnp.asarray(1e9, x.dtype), x, jnp.zeros_like(x))
+        # Nothing yet bounds how fast the step may grow.
+        return SecantState(eta, jnp.asarray(jnp.inf, x.dtype), x, jnp.zeros_like(x))
 
     def update(
         p: Float[Array, " d"],
@@ -43,8 +43,11 @@ def _secant(eta0: Any, rule: Any) -> optax.GradientTransformationExtraArgs:
     ) -> tuple[Float[Array, " d"], SecantState]:
         s, y = x - state.x, grad - state.g
         last = state.step_size
-        eta = jnp.where(jnp.sum(s * s) > 0, rule(s, y, state), last)
-        ratio = jnp.where(jnp.sum(s * s) > 0, eta / last, state.ratio)
+        # Where x stood still, or g did (a slope without curvature), there is nothing to learn.
+        eta = rule(s, y, state)
+        learnt = (jnp.sum(s * s) > 0) & jnp.isfinite(eta) & (eta > 0)
+        eta = jnp.where(learnt, eta, last)
+        ratio = jnp.where(learnt, eta / last, state.ratio)
         return eta * p, SecantState(eta, ratio, x, grad)
 
     return optax.GradientTransformationExtraArgs(init, update)

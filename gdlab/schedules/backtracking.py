@@ -97,7 +97,7 @@ def backtracking(
     max_evals: int = 50,
     grow: float | None = None,
 ) -> Schedule:
-    """Backtracking line search: the first eta in eta0 shrink^j with f(x + eta p) <= f(x) + c eta p'g.
+    """Backtracking: the first eta = eta0 shrink^j with f(x + eta p) <= f(x) + c eta p'g.
 
     Args:
         eta0: first and largest trial, > 0.
@@ -110,8 +110,9 @@ def backtracking(
     Each trial counts as one of `f_evals`; it gives f and its slope along p.
 
     Needs: nothing.
-    Guarantee: with the gradient and f L-smooth, eta_t >= min(eta0, 2 (1 - c) shrink/L), so f falls by
-        at least c eta_t |g|^2 in each step (`theory.armijo_least_step`), to within rounding.
+    Guarantee: with the gradient and f L-smooth, eta_t >= min(eta0, 2 (1 - c) shrink/L), so f
+        falls by at least c eta_t |g|^2 in each step (`theory.armijo_least_step`), to within
+        rounding.
     Reference: Armijo (1966); Nocedal and Wright (2006), alg. 3.1; the last digits by Hager and
         Zhang (2005), eq. 4.1.
     """
