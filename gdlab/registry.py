@@ -72,6 +72,11 @@ def imported(kind: str) -> Mapping[str, Callable[..., Any]]:
     return _factories[kind]
 
 
+def keys_of(factory: Callable[..., Any]) -> list[str]:
+    """The keys that a configuration of this factory may give."""
+    return list(_signature(factory)[0])
+
+
 def resolve(
     kind: str, name: str, params: Mapping[str, Any], context: tuple[str, ...] = ()
 ) -> dict[str, Any]:
@@ -153,4 +158,14 @@ def _words(hint: Any) -> str:
     return getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
 
 
-__all__ = ["UsageError", "build", "check", "factories", "imported", "resolve", "suggest", *ROOMS]
+__all__ = [
+    "UsageError",
+    "build",
+    "check",
+    "factories",
+    "imported",
+    "keys_of",
+    "resolve",
+    "suggest",
+    *ROOMS,
+]

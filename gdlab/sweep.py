@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gdlab import descent
-from gdlab.registry import UsageError
-from gdlab.types import Facts, Method, Objective, Records, Schedule
+from gdlab.errors import MissingFact, UsageError
+from gdlab.types import Method, Objective, Records, Schedule
 
 # A chunk of jobs is what is in memory at once: its records, and the block in flight.
 CHUNK_BYTES = 192 * 2**20
@@ -178,9 +178,16 @@ def _run_chunk(
     return Chunk(members, places, block.run(), block.computed)
 
 
-def bind(params: Mapping[str, Any], facts: Facts) -> dict[str, float]:
-    """Numbers of a rule, with those that depend on the objective worked out from its facts."""
-    return {name: v(facts) if callable(v) else v for name, v in params.items()}
+def bind(params: Mapping[str, Any], objective: Objective) -> dict[str, float]:
+    """Numbers of a rule, with those that depend on the objective worked out from its facts.
+
+    Raises:
+        MissingFact: a fact is unknown; names the rule, the fact and the objective.
+    """
+    try:
+        return {name: v(objective.facts) if callable(v) else v for name, v in params.items()}
+    except MissingFact as error:
+        raise MissingFact(str(error).replace("this objective", objective.name)) from None
 
 
 def _stack(
@@ -202,33 +209,28 @@ def _stack(
         {k: v for k, v in (job.objective.data or {}).items() if k not in job.objective.shared}
         for job in group
     ]
-    tables: dict[Hashable, Callable[..., Any]] = {}
-    columns = []
+    places: dict[Hashable, int] = {}
+    tables, columns = [], []
     for job in group:
-        sizes = job.schedule.sizes
-        key = _identity(sizes)
-        tables.setdefault(key, sizes or np.ones_like)
-        columns.append(list(tables).index(key) if len(tables) < 3 else _place(tables, key))
-    facts = [job.objective.facts for job in group]
+        key = _identity(job.schedule.sizes)
+        if key not in places:
+            places[key] = len(tables)
+            tables.append(job.schedule.sizes or _ones)
+        columns.append(places[key])
     lanes = descent.Lanes(
         data=numbers(own) if first.objective.data is not None else None,
-        method=numbers([bind(job.method.params, f) for job, f in zip(group, facts, strict=True)]),
-        schedule=numbers(
-            [bind(job.schedule.params, f) for job, f in zip(group, facts, strict=True)]
-        ),
+        method=numbers([bind(job.method.params, job.objective) for job in group]),
+        schedule=numbers([bind(job.schedule.params, job.objective) for job in group]),
         scale=side_by_side(
-            [
-                bind({"scale": job.schedule.scale}, f)["scale"]
-                for job, f in zip(group, facts, strict=True)
-            ]
+            [bind({"scale": job.schedule.scale}, job.objective)["scale"] for job in group]
         ),
         column=np.repeat(np.array(columns, np.int32), counts),
         gtol2=side_by_side([job.gtol**2 for job in group]),
         minimizers=None
         if first.objective.facts.minimizers is None
-        else side_by_side([f.minimizers for f in facts]),
+        else side_by_side([job.objective.facts.minimizers for job in group]),
     )
-    return lanes, list(tables.values())
+    return lanes, tables
 
 
 @dataclass
@@ -323,15 +325,12 @@ class _Pool:
         self.columns.setdefault("going", np.zeros(self.n))[who] = out.active[done]
 
     def _sizes(self, t0: int, t1: int) -> np.ndarray:
+        """Step sizes of the steps t0 to t1, one column a table; padded to few shapes."""
         t = np.arange(t0, t0 + _bucket(t1 - t0 + 1, 256))
-        return np.stack(
-            [
-                np.asarray(sizes(t), self.x0.dtype) * np.ones(len(t), self.x0.dtype)
-                for sizes in self.tables
-            ]
-            + [np.ones(len(t), self.x0.dtype)] * (_bucket(len(self.tables), 1) - len(self.tables)),
-            axis=-1,
-        )
+        table = np.ones((len(t), _bucket(len(self.tables), 1)), self.x0.dtype)
+        for column, sizes in enumerate(self.tables):
+            table[:, column] = sizes(t)
+        return table
 
     def _records(self) -> Records:
         columns, rows = self.columns, len(self.marks)
@@ -351,8 +350,9 @@ class _Pool:
         return Records(columns, self.length, end.astype(float), status, path)
 
 
-def _place(tables: Mapping[Hashable, Any], key: Hashable) -> int:
-    return list(tables).index(key)
+def _ones(t: np.ndarray) -> np.ndarray:
+    """Sizes of a closed-loop schedule, which has none of its own."""
+    return np.ones(len(t))
 
 
 def _cycle(devices: Sequence[Any]) -> Iterator[Any]:

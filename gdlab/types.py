@@ -281,6 +281,10 @@ class Record:
         """Steps taken."""
         return int(self.columns["step"][-1])
 
+    def final(self, name: str) -> float:
+        """Last recorded value of a column."""
+        return float(self.columns[name][-1])
+
 
 @dataclass(frozen=True, eq=False)
 class Records:
@@ -323,3 +327,14 @@ class Records:
     def final(self, name: str) -> np.ndarray:
         """Last recorded value of a column, `[n]`."""
         return self.columns[name][np.arange(len(self)), self.length - 1]
+
+    def part(self, lanes: slice, verdicts: Sequence[Verdict] | None = None) -> Records:
+        """Some of the descents, as views of these arrays."""
+        return Records(
+            columns={name: values[lanes] for name, values in self.columns.items()},
+            length=self.length[lanes],
+            x=self.x[lanes],
+            status=self.status[lanes],
+            path=None if self.path is None else self.path[lanes],
+            verdicts=verdicts,
+        )

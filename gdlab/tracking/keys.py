@@ -17,6 +17,7 @@ MORSE_INDEX = "morse_index"
 REACHED = "reached"  # which known critical point
 GIT_COMMIT = "git_commit"
 VERSIONS = "versions"  # "gdlab 0.1.0, jax 0.10.2, ..."
+COMMAND = "overrides"  # what the user asked for, as typed
 WRITER = "writer"  # host:pid while a run is being written through a client
 NOTE = "mlflow.note.content"
 RUN_NAME = "mlflow.runName"

@@ -1,0 +1,130 @@
+"""A resolved configuration -> a `Job`: names and numbers become an objective and a step rule.
+
+What a configuration means numerically is one canonical mapping (every default filled in, every
+value converted); its hash is the job's key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from gdlab import registry
+from gdlab.errors import MissingFact, UsageError
+from gdlab.sweep import Job, bind, record_marks
+
+GROUPS = ("objective", "init", "schedule", "method")
+# Schema of everything in a job's configuration that is no factory's.
+NUMBERS: dict[str, Any] = {
+    "steps": int,
+    "seed": int,
+    "precision": Literal["float64", "float32"],
+    "numerics": Literal["exact", "fast"],
+    "stop.gtol": float,
+    "record.spacing": Literal["log", "linear", "all", "ends"],
+    "record.points": int,
+    "record.probes": list[str],
+}
+LEAST = {"steps": 0, "seed": 0, "stop.gtol": 0.0, "record.points": 0}
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A job with what identifies it.
+
+    Attributes:
+        params: the resolved numerical configuration, flat with dotted names.
+        key: hash of `params`, 64 hex digits.
+        job: ready for the runner; None if `error` says why it cannot run.
+    """
+
+    params: Mapping[str, Any]
+    key: str
+    job: Job | None = None
+    error: Exception | None = None
+
+
+def build(config: Mapping[str, Any]) -> Built:
+    """The job that a configuration (plain containers, interpolations resolved) describes.
+
+    A rule that needs a fact which the objective lacks is an error of this job alone.
+
+    Raises:
+        UsageError: an unknown name or key, or a value that is out of its range.
+    """
+    params: dict[str, Any] = {}
+    made: dict[str, Any] = {}
+    for group in GROUPS:
+        resolved, made[group] = _made(group, json.dumps(config.get(group), default=str))
+        params |= resolved
+    numbers = _numbers(config)
+    params |= numbers
+    key = _hash(params)
+    objective, schedule, method = made["objective"], made["schedule"], made["method"]
+    try:
+        # Facts that the rule needs are asked for now: a lack is found before anything runs.
+        for of_rule in (schedule.params, method.params, {"scale": schedule.scale}):
+            bind(of_rule, objective)
+    except MissingFact as error:
+        return Built(params, key, error=error)
+    job = Job(
+        objective=objective,
+        method=method,
+        schedule=schedule,
+        x0=made["init"](objective, np.random.default_rng(numbers["seed"])),
+        steps=numbers["steps"],
+        gtol=numbers["stop.gtol"],
+        marks=record_marks(numbers["steps"], numbers["record.spacing"], numbers["record.points"]),
+        probes=tuple(numbers["record.probes"]),
+        precision=numbers["precision"],
+    )
+    return Built(params, key, job)
+
+
+@lru_cache(maxsize=65536)
+def _made(group: str, given: str) -> tuple[dict[str, Any], Any]:
+    """A group's resolved parameters and what its factory makes; the same object for the same text.
+
+    Jobs of a sweep share objectives so; most of a sweep's jobs differ in one group only.
+    """
+    config = json.loads(given)
+    if not isinstance(config, dict) or "name" not in config:
+        raise UsageError(f"{group}={config}: takes a choice of the group; see gdlab list {group}")
+    name = str(config.pop("name"))
+    resolved = registry.resolve(group, name, config)
+    made = registry.build(group, name, config)
+    return {f"{group}.name": name, **{f"{group}.{k}": v for k, v in resolved.items()}}, made
+
+
+def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {}
+    for key, hint in NUMBERS.items():
+        head, _, tail = key.partition(".")
+        section = config.get(head, {})
+        value = section.get(tail) if tail else section
+        if key == "record.probes":
+            value = value or []
+        numbers[key] = registry.check(key, value, hint)
+        if key in LEAST and not numbers[key] >= LEAST[key]:
+            raise UsageError(f"{key}={value}: takes a number >= {LEAST[key]}")
+    for head in ("stop", "record"):
+        for tail in config.get(head, {}):
+            if f"{head}.{tail}" not in NUMBERS:
+                known = [k.split(".")[1] for k in NUMBERS if k.startswith(head + ".")]
+                raise UsageError(f"{head}.{tail}: no such key; {registry.suggest(tail, known)}")
+    for probe in numbers["record.probes"]:
+        if probe not in registry.factories("probe"):
+            known = list(registry.factories("probe"))
+            raise UsageError(f"record.probes=[{probe}]: {registry.suggest(probe, known)}")
+    return numbers
+
+
+def _hash(params: Mapping[str, Any]) -> str:
+    text = json.dumps(params, sort_keys=True, separators=(",", ":"), default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,153 @@
+"""Where configurations live, what choices they offer, and what is wrong with an override."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gdlab import registry
+from gdlab.errors import UsageError
+
+HERE = Path(__file__).parent
+GROUPS = ("objective", "init", "schedule", "method", "stop", "record", "tracking")
+VERSION_BASE = "1.3"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice of a group: its name and a few words."""
+
+    name: str
+    words: str
+
+
+def folder(name: str) -> Path:
+    """`conf` or `experiments`: inside the installed package, else beside it in a checkout."""
+    inside, beside = HERE / name, HERE.parent / name
+    return inside if inside.is_dir() else beside
+
+
+def choices(group: str) -> list[Choice]:
+    """What `group=` takes: the files in `conf/`, and what imported modules registered."""
+    if group == "probe":
+        return _probes() + _registered(group)
+    files = sorted((folder("conf") / group).glob("*.yaml"))
+    found = [Choice(f.stem, _first_comment(f)) for f in files]
+    return found + (_registered(group) if group in registry.ROOMS else [])
+
+
+def studies() -> list[Choice]:
+    """Studies in the current folder's `experiments/`, then those that come with gdlab."""
+    seen: dict[str, Choice] = {}
+    for place in dict.fromkeys((Path("experiments"), folder("experiments"))):
+        for f in sorted(place.glob("*.yaml")):
+            seen.setdefault(f.stem, Choice(f.stem, _first_comment(f)))
+    return list(seen.values())
+
+
+def publish_imported() -> None:
+    """Makes factories of imported modules choices of their groups, their defaults as keys."""
+    import inspect
+
+    from hydra.core.config_store import ConfigStore
+
+    for group in ("objective", "init", "schedule", "method"):
+        shipped = {f.stem for f in (folder("conf") / group).glob("*.yaml")}
+        for name, factory in registry.imported(group).items():
+            if name in shipped or factory.__module__.startswith("gdlab."):
+                continue
+            keys = {
+                key: "???" if p.default is inspect.Parameter.empty else _plain(p.default)
+                for key, p in inspect.signature(factory).parameters.items()
+            }
+            ConfigStore.instance().store(group=group, name=name, node={"name": name, **keys})
+
+
+def compose(overrides: Sequence[str]) -> Any:
+    """The configuration that `gdlab OVERRIDES` would run, through Hydra."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    publish_imported()
+    with initialize_config_dir(str(folder("conf").resolve()), version_base=VERSION_BASE):
+        return hydra_compose("config", overrides=list(overrides))
+
+
+def explained(error: Exception, overrides: Sequence[str]) -> UsageError | None:
+    """Hydra's complaint as one line with the nearest names; None where it is no complaint."""
+    text = " ".join(f"{error} {error.__cause__ or ''}".split())
+    if found := re.search(r"Could not find '(?:([\w/]+)/)?([^']+)'", text):
+        group, name = found.groups()
+        group = group or "config"
+        known = [c.name for c in choices(group)] if group in (*GROUPS, "probe") else []
+        hint = registry.suggest(name, known) if known else f"see gdlab list {group}"
+        return UsageError(f"{group}={name}: no such {group}; {hint}")
+    if found := re.search(r"Could not override '([^']+)'", text):
+        key = found[1]
+        return UsageError(f"{key}: no such key; {registry.suggest(key, known_keys(overrides))}")
+    if found := re.search(r"Key '([^']+)' is not in struct.*full_key: (\S+)", text):
+        key = found[2]
+        return UsageError(f"{key}: no such key; {registry.suggest(key, known_keys(overrides))}")
+    kind = type(error).__module__
+    if kind.startswith(("hydra.", "omegaconf.")):
+        return UsageError(f"{text[:300]} (in: {' '.join(overrides)})")
+    return None
+
+
+def known_keys(overrides: Sequence[str]) -> list[str]:
+    """Every key that these overrides could set, dotted."""
+    root = folder("conf")
+    config = yaml.safe_load((root / "config.yaml").read_text())
+    chosen = {k: v for d in config.pop("defaults") if isinstance(d, dict) for k, v in d.items()}
+    keys = [key for key in config if key != "hydra"]
+    for override in overrides:
+        group, _, choice = override.partition("=")
+        if group in chosen:
+            chosen[group] = choice.split(",")[0]
+    for group, choice in chosen.items():
+        path = root / group / f"{choice}.yaml"
+        if path.is_file():
+            keys += [group, *(f"{group}.{key}" for key in yaml.safe_load(path.read_text()) or {})]
+        elif choice in (factories := registry.imported(group) if group in registry.ROOMS else {}):
+            keys += [group, *(f"{group}.{key}" for key in registry.keys_of(factories[choice]))]
+    return keys
+
+
+def _first_comment(path: Path) -> str:
+    with path.open() as lines:
+        first = next(lines, "")
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
+
+
+def _probes() -> list[Choice]:
+    """gdlab's own probes, read from the source: listing them must not import jax."""
+    tree = ast.parse((HERE / "probes.py").read_text())
+    return [
+        Choice(node.name, (ast.get_docstring(node) or "").split("\n")[0])
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and any(ast.unparse(d) == "registry.probe" for d in node.decorator_list)
+    ]
+
+
+def _registered(group: str) -> list[Choice]:
+    return [
+        Choice(name, (factory.__doc__ or "").strip().split("\n")[0])
+        for name, factory in registry.imported(group).items()
+        if not factory.__module__.startswith("gdlab.")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """A default as YAML can hold it."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value

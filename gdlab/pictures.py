@@ -1,0 +1,81 @@
+"""Artifacts of a run: its tables, its configuration, and a small picture of the descent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import yaml
+from jaxtyping import Float
+
+from gdlab.build import Built
+from gdlab.tracking import describe
+from gdlab.types import Objective, Record, Records
+
+
+def artifacts(built: Built, record: Record | Records) -> dict[str, bytes]:
+    """What a run's page keeps: relative path -> content.
+
+    `config.yaml` (resolved), `record.parquet` or, of many starts, `ends.parquet`,
+    `critical_points.csv` and `descent.png`.
+    """
+    files = {"config.yaml": yaml.safe_dump(nested(dict(built.params)), sort_keys=False).encode()}
+    if isinstance(record, Record):
+        files["record.parquet"] = describe.parquet(describe.record_table(record))
+        verdicts = [record.verdict] if record.verdict else []
+    else:
+        files["ends.parquet"] = describe.parquet(describe.ends_table(record, built.job.x0))
+        verdicts = list(record.verdicts or [])
+    files["critical_points.csv"] = describe.points_table(verdicts).to_csv(index=False).encode()
+    files["descent.png"] = picture(built.job.objective, record)
+    return files
+
+
+def picture(objective: Objective, record: Record | Records) -> bytes:
+    """The descent drawn small: loss and gradient norm, and the path over the landscape (d <= 2)."""
+    from gdlab.figures.descent import descent_picture
+
+    one = record if isinstance(record, Record) else record[0]
+    ends = record.x if isinstance(record, Records) else record.x[None]
+    landscape = None
+    if objective.dim <= 2 and one.path is not None:
+        seen = np.concatenate([one.path, ends])
+        landscape = surface(objective, seen[np.isfinite(seen).all(axis=1)])
+    return descent_picture(
+        describe.record_table(one),
+        landscape,
+        title=objective.name,
+        ends=ends if len(ends) > 1 else None,
+    )
+
+
+def surface(
+    objective: Objective, around: Float[np.ndarray, "n d"], resolution: int = 120
+) -> tuple[np.ndarray, ...]:
+    """f on a grid that holds the points `around` with a margin: axes `[r]` each, then f `[r, ...]`."""
+    low, high = around.min(axis=0), around.max(axis=0)
+    side = max(float((high - low).max()), 1.0)
+    middle = (low + high) / 2
+    axes = [np.linspace(m - 0.65 * side, m + 0.65 * side, resolution) for m in middle]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
+    values = on(objective)(grid)
+    return (*axes, values.reshape([resolution] * objective.dim))
+
+
+def on(objective: Objective) -> Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, " n"]]:
+    """f on many points `[n, d]`, compiled."""
+    f = jax.jit(jax.vmap(objective.evaluate, in_axes=(None, 0)))
+    return lambda points: np.asarray(f(objective.data, points))
+
+
+def nested(flat: dict[str, object]) -> dict[str, object]:
+    """`{"a.b": 1}` -> `{"a": {"b": 1}}`."""
+    tree: dict[str, object] = {}
+    for key, value in flat.items():
+        *folders, leaf = key.split(".")
+        branch = tree
+        for folder in folders:
+            branch = branch.setdefault(folder, {})  # type: ignore[assignment]
+        branch[leaf] = list(value) if isinstance(value, tuple) else value
+    return tree

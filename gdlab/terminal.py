@@ -1,0 +1,111 @@
+"""What a person sees while it runs and when it is done; plain lines where output is no terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+QUIET, NORMAL, VERBOSE = 0, 1, 2
+
+
+class Screen:
+    """stdout for results, stderr for progress and errors.
+
+    Args:
+        level: `QUIET` (results and errors only), `NORMAL` or `VERBOSE`.
+    """
+
+    def __init__(self, level: int = NORMAL) -> None:
+        self.level = level
+        width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 100))
+        self.out = Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str = "", style: str | None = None) -> None:
+        """A line of the result."""
+        self.out.print(text, style=style, markup=False)
+
+    def tell(self, text: str) -> None:
+        """A line about the way; not printed when quiet."""
+        if self.level >= NORMAL:
+            self.err.print(text, markup=False)
+
+    def fail(self, text: str) -> None:
+        """An error: one line."""
+        self.err.print(f"[bold red]gdlab:[/] {_escaped(' '.join(str(text).split()))}")
+
+    def table(self, rows: Sequence[Sequence[Any]], headers: Sequence[str], title: str = "") -> None:
+        """A small table."""
+        if not self.out.is_terminal:
+            self._plain_table(rows, headers, title)
+            return
+        table = Table(title=title or None, title_justify="left", header_style="bold", box=None)
+        for header in headers:
+            table.add_column(header, overflow="fold")
+        for row in rows:
+            table.add_row(*(_escaped(str(cell)) for cell in row))
+        self.out.print(table)
+
+    def _plain_table(
+        self, rows: Sequence[Sequence[Any]], headers: Sequence[str], title: str
+    ) -> None:
+        cells = [list(headers), *([str(cell) for cell in row] for row in rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
+        if title:
+            self.say(title)
+        for row in cells:
+            self.say("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+
+    @contextmanager
+    def progress(self, total: int, known: int = 0) -> Iterator[Any]:
+        """A bar of jobs with steps per second; yields `advance(jobs, steps)`."""
+        if self.level < NORMAL or total < 2:
+            yield lambda jobs, steps: None
+            return
+        began, done = time.perf_counter(), [known, 0]
+
+        def speed() -> str:
+            return f"{done[1] / max(time.perf_counter() - began, 1e-9):.3g} steps/s"
+
+        if not self.err.is_terminal:
+            said = [began]
+
+            def line(jobs: int, steps: int) -> None:
+                done[0] += jobs
+                done[1] += steps
+                if time.perf_counter() - said[0] > 5:
+                    said[0] = time.perf_counter()
+                    self.tell(f"{done[0]:,} of {total:,} jobs, {speed()}")
+
+            yield line
+            return
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=self.err,
+            transient=True,
+        ) as bar:
+            task = bar.add_task("jobs", total=total, completed=known, speed="")
+
+            def advance(jobs: int, steps: int) -> None:
+                done[1] += steps
+                bar.update(task, advance=jobs, speed=speed())
+
+            yield advance
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
