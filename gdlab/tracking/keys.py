@@ -62,9 +62,14 @@ class RunData:
     end_ms: int = 0
     note: str = ""
 
+    @property
+    def short_name(self) -> str:
+        """The name within MLflow's limit."""
+        return self.name[:NAME_LENGTH]
+
     def all_tags(self, user: str) -> dict[str, str]:
         """The tags as stored: MLflow's own beside ours, each within MLflow's limit."""
-        tags = {RUN_NAME: self.name[:NAME_LENGTH], USER: user, **self.tags}
+        tags = {RUN_NAME: self.short_name, USER: user, **self.tags}
         if self.note:
             tags[NOTE] = self.note
         return {key: str(value)[:TAG_LENGTH] for key, value in tags.items()}

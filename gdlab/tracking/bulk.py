@@ -1,0 +1,200 @@
+"""Writes runs into MLflow's own tables: one transaction a chunk, metric rows in index order.
+
+A run appears with its transaction, finished, or not at all; a process that is killed leaves none
+running. The rollback journal makes that hold for `kill -9`, `synchronous=FULL` (SQLite's default)
+for a power cut too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gdlab.tracking.database import Database
+from gdlab.tracking.keys import RunData
+
+CHUNK = 500
+
+RUNS = (
+    "run_uuid",
+    "name",
+    "source_type",
+    "source_name",
+    "entry_point_name",
+    "user_id",
+    "status",
+    "start_time",
+    "end_time",
+    "source_version",
+    "lifecycle_stage",
+    "artifact_uri",
+    "experiment_id",
+)
+TEXTS = ("key", "value", "run_uuid")
+METRICS = ("key", "value", "timestamp", "run_uuid", "step", "is_nan")
+CHILDREN = ("metrics", "latest_metrics", "params", "tags")
+
+Series = tuple[str, list[int], list[float]]
+
+
+def finite(run: RunData) -> Iterator[Series]:
+    """Each metric's (name, steps, values) without values that are not finite and repeated steps."""
+    for name, (steps, values) in run.metrics.items():
+        y = np.asarray(values, dtype=np.float64)
+        t = steps.tolist() if isinstance(steps, np.ndarray) else list(steps)
+        keep = np.isfinite(y)
+        if not keep.all():
+            t = list(itertools.compress(t, keep))
+            y = y[keep]
+        series = y.tolist()
+        if len(set(t)) != len(t):
+            last = dict(zip(t, series))
+            t, series = list(last), list(last.values())
+        if t:
+            yield name, [int(s) for s in t] if type(t[0]) is not int else t, series
+
+
+def stamps(runs: Sequence[RunData]) -> list[int]:
+    """When each run's metrics count as logged, in milliseconds: within the run, and increasing.
+
+    Fused runs end at one moment. The table's primary key is (key, timestamp, step, run): with one
+    timestamp each run's rows would be scattered over the whole key range; with increasing ones
+    they are appended (1.3 times faster).
+    """
+    n = len(runs)
+    return [max(run.start_ms, run.end_ms - (n - 1 - i)) for i, run in enumerate(runs)]
+
+
+def insert(
+    database: Database,
+    connection: Any,
+    experiment_id: int,
+    root: str,
+    runs: Sequence[RunData],
+    user: str,
+    force: bool = False,
+) -> list[str]:
+    """Inserts one chunk; returns the ids written.
+
+    A run that is stored as finished stays as it is, unless `force`; one that failed, was deleted
+    or was left running is replaced. Another process that writes the same runs at the same moment
+    waits for this transaction, then finds them stored.
+
+    Args:
+        connection: open for writing, in autocommit mode.
+        root: the experiment's artifact location.
+        runs: at most a few hundred, each id once.
+    """
+    # The same order in every process, so that two of them cannot wait for each other; it also
+    # keeps the inserts into the index on run_uuid side by side.
+    runs = sorted(runs, key=lambda run: run.run_id)
+    ids = [run.run_id for run in runs]
+    connection.execute("begin immediate" if database.is_sqlite else "begin")
+    try:
+        _clear(database, connection, ids, force)
+        rows = [_run_row(run, experiment_id, root, user) for run in runs]
+        won = _insert_runs(database, connection, rows)
+        written = [run for run in runs if run.run_id in won]
+        _insert_children(database, connection, written, user)
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    return [run.run_id for run in written]
+
+
+def _clear(database: Database, connection: Any, ids: list[str], force: bool) -> None:
+    """Deletes those of the runs that are to be replaced."""
+    marks = ",".join("?" * len(ids))
+    # Locking the runs first makes a second writer wait here; once the first has committed, its
+    # new rows are other rows, and are not touched.
+    which = "" if force else " and (status <> 'FINISHED' or lifecycle_stage <> 'active')"
+    lock = "" if database.is_sqlite else " for update"
+    select = f"select run_uuid from runs where run_uuid in ({marks}){which}{lock}"
+    stale = [row[0] for row in connection.execute(database.sql(select), ids)]
+    if stale:
+        marks = ",".join("?" * len(stale))
+        for table in (*CHILDREN, "runs"):
+            delete = f"delete from {table} where run_uuid in ({marks})"
+            connection.execute(database.sql(delete), stale)
+
+
+def _run_row(run: RunData, experiment_id: int, root: str, user: str) -> tuple[Any, ...]:
+    return (
+        run.run_id,
+        run.short_name,
+        "UNKNOWN",
+        "",
+        "",
+        user,
+        run.status,
+        run.start_ms,
+        run.end_ms,
+        "",
+        "active",
+        f"{root}/{run.run_id}/artifacts",
+        experiment_id,
+    )
+
+
+def _insert_runs(database: Database, connection: Any, rows: list[tuple[Any, ...]]) -> set[str]:
+    """Inserts the runs that are not there; returns their ids."""
+    one = "(" + ",".join("?" * len(RUNS)) + ")"
+    won: set[str] = set()
+    for batch in _fifty(rows):
+        text = (
+            f"insert into runs ({','.join(RUNS)}) values {','.join([one] * len(batch))} "
+            "on conflict (run_uuid) do nothing returning run_uuid"
+        )
+        values = list(itertools.chain.from_iterable(batch))
+        won.update(row[0] for row in connection.execute(database.sql(text), values))
+    return won
+
+
+def _fifty(rows: list[Any]) -> Iterator[list[Any]]:
+    # SQLite may be built to take no more than 999 marks a statement.
+    return (rows[a : a + 50] for a in range(0, len(rows), 50))
+
+
+def _insert_children(
+    database: Database, connection: Any, runs: Sequence[RunData], user: str
+) -> None:
+    zero = 0 if database.is_sqlite else False
+    latest: list[tuple[Any, ...]] = []
+
+    def metric_rows() -> Iterator[Iterable[tuple[Any, ...]]]:
+        for run, stamp in zip(runs, stamps(runs)):
+            ids, times, zeros = (itertools.repeat(c) for c in (run.run_id, stamp, zero))
+            for name, steps, values in finite(run):
+                last = len(steps) - 1 if steps[-1] >= max(steps) else steps.index(max(steps))
+                latest.append((name, values[last], stamp, run.run_id, steps[last], zero))
+                yield zip(itertools.repeat(name), values, times, ids, steps, zeros)
+
+    put = _executemany if database.is_sqlite else _copy
+    put(connection, "metrics", METRICS, itertools.chain.from_iterable(metric_rows()))
+    put(connection, "latest_metrics", METRICS, latest)
+    params = [(k, v, run.run_id) for run in runs for k, v in run.all_params().items()]
+    put(connection, "params", TEXTS, params)
+    tags = [(k, v, run.run_id) for run in runs for k, v in run.all_tags(user).items()]
+    put(connection, "tags", TEXTS, tags)
+
+
+def _executemany(
+    connection: Any, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    marks = ",".join("?" * len(columns))
+    connection.executemany(f"insert into {table} ({','.join(columns)}) values ({marks})", rows)
+
+
+def _copy(
+    connection: Any, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"copy {table} ({','.join(columns)}) from stdin") as copy,
+    ):
+        for row in rows:
+            copy.write_row(row)

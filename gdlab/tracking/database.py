@@ -1,0 +1,224 @@
+"""SQL stores without mlflow: connections, MLflow's schema, and a new SQLite store in one step.
+
+MLflow's tables are read and written here directly, so that a run need not wait for mlflow's
+import and a store's migrations (3 s) before it can be stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from gdlab.errors import UsageError
+
+# The alembic revision of MLflow 3.17's tables: the only one that is written to directly.
+KNOWN_REVISION = "dc11669786a5"
+REACH_SECONDS = 4
+BUSY_SECONDS = 60.0
+
+
+def scheme(uri: str) -> str:
+    """`sqlite`, `postgresql`, `http` (also for https), or the uri's own scheme."""
+    head = uri.split("://")[0].split("+")[0].lower()
+    return {"postgres": "postgresql", "https": "http"}.get(head, head)
+
+
+def sqlite_path(uri: str) -> Path:
+    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`, made absolute."""
+    path = unquote(uri.split("?")[0].partition(":///")[2])
+    if not path or path == ":memory:":
+        raise UsageError(
+            f"tracking.uri={uri}: takes a file that outlives this process; "
+            "give sqlite:///mlflow.db or another path"
+        )
+    return Path(path).absolute()
+
+
+def failure(uri: str, error: Exception) -> UsageError:
+    """A database's error as one line that names the store."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "no such table" in text or "UndefinedTable" in type(error).__name__:
+        advice = "this is no MLflow store; name another file or database"
+    elif "full" in text or "No space" in text:
+        advice = "free some space, then give the same command again: it resumes"
+    elif isinstance(error, sqlite3.Error):
+        advice = "takes a file that can be written, such as sqlite:///mlflow.db"
+    else:
+        advice = "is the database server up? then give the same command again: it resumes"
+    return UsageError(f"tracking.uri={uri}: {text}; {advice}")
+
+
+@dataclass(frozen=True)
+class Database:
+    """A SQLite file or a PostgreSQL database that holds an MLflow store."""
+
+    uri: str
+
+    @property
+    def is_sqlite(self) -> bool:
+        return scheme(self.uri) == "sqlite"
+
+    @contextlib.contextmanager
+    def connect(self, write: bool = False) -> Iterator[Any]:
+        """A DBAPI connection in autocommit mode; the caller says `begin` and `commit`."""
+        connection = self._open(write)
+        try:
+            yield connection
+        except (sqlite3.Error, *_psycopg_errors()) as error:
+            raise failure(self.uri, error) from error
+        finally:
+            connection.close()
+
+    def _open(self, write: bool) -> Any:
+        if not self.is_sqlite:
+            psycopg = _psycopg()
+            try:
+                return psycopg.connect(
+                    plain(self.uri), autocommit=True, connect_timeout=REACH_SECONDS
+                )
+            except psycopg.Error as error:
+                raise failure(self.uri, error) from error
+        path = sqlite_path(self.uri)
+        mode = "rw" if write else "ro"
+        try:
+            connection = sqlite3.connect(
+                f"{path.as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
+            )
+        except sqlite3.Error as error:
+            raise failure(self.uri, error) from error
+        # A chunk of runs touches index pages all over the file: keep them in memory (64 MB).
+        connection.execute("pragma cache_size = -64000")
+        return connection
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one query, written with `?` marks."""
+        with self.connect() as connection:
+            return connection.execute(self.sql(sql), values).fetchall()
+
+    def sql(self, text: str) -> str:
+        """The query in the dialect's marks."""
+        return text if self.is_sqlite else text.replace("?", "%s")
+
+    def revision(self) -> str | None:
+        """The schema's alembic revision; None where there is no MLflow store."""
+        try:
+            rows = self.rows("select version_num from alembic_version")
+        except UsageError as error:
+            if "no MLflow store" in str(error) or "does not exist" in str(error):
+                return None
+            raise
+        return rows[0][0] if rows else None
+
+
+def plain(uri: str) -> str:
+    """A PostgreSQL address as libpq takes it: without SQLAlchemy's driver."""
+    return "postgresql://" + uri.partition("://")[2]
+
+
+def _psycopg() -> Any:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise UsageError(
+            "tracking.uri=postgresql://...: needs psycopg; pip install 'psycopg[binary]'"
+        ) from error
+    return psycopg
+
+
+def _psycopg_errors() -> tuple[type[Exception], ...]:
+    import sys
+
+    module = sys.modules.get("psycopg")
+    return (module.Error,) if module else ()
+
+
+def create_sqlite(uri: str) -> None:
+    """Makes the SQLite store if there is none: complete or not at all, whoever else tries it.
+
+    The file is prepared under another name and linked into place. Of two processes that do so
+    at once one finds the name taken and uses the other's file; no half-migrated file is seen.
+    """
+    path = sqlite_path(uri)
+    if path.exists() and path.stat().st_size:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise UsageError(
+            f"tracking.uri={uri}: {error.strerror} ({path.parent}); takes a folder that can be "
+            "written, such as sqlite:///mlflow.db"
+        ) from error
+    fresh = Path(name)
+    try:
+        _fill(fresh, path.parent)
+        if path.exists() and not path.stat().st_size:
+            path.unlink()
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+    except OSError as error:
+        raise failure(uri, error) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _fill(fresh: Path, folder: Path) -> None:
+    """An empty MLflow store in `fresh`: a copy of one that MLflow itself made and migrated.
+
+    MLflow takes 3 s for import and migrations; they are paid once a machine and MLflow version.
+    """
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gdlab"
+    template = root / f"mlflow-{importlib.metadata.version('mlflow')}.db"
+    try:
+        shutil.copyfile(template, fresh)
+        if Database(f"sqlite:///{fresh}").revision() != KNOWN_REVISION:
+            raise FileNotFoundError(template)
+    except (OSError, UsageError):
+        fresh.write_bytes(b"")
+        _migrate(fresh)
+        with contextlib.suppress(OSError):
+            root.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=template.name, dir=root)
+            os.close(handle)
+            shutil.copyfile(fresh, name)
+            os.replace(name, template)
+    now = int(time.time() * 1000)
+    with contextlib.closing(sqlite3.connect(fresh)) as connection, connection:
+        connection.execute(
+            "update experiments set artifact_location = ? || '/mlruns/' || experiment_id, "
+            "creation_time = ?, last_update_time = ?",
+            (str(folder), now, now),
+        )
+    fresh.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _migrate(fresh: Path) -> None:
+    quiet()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore(f"sqlite:///{fresh}", str(fresh.parent / "mlruns"))
+    store._dispose_engine()
+
+
+def quiet() -> None:
+    """Keeps the migrations' log lines off the terminal."""
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.store.db"):
+        logging.getLogger(name).setLevel(logging.WARNING)
