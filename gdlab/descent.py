@@ -152,10 +152,10 @@ def _step(
     seen = dict(probes.standard(view, lane.minimizers))
     for name in program.probes:
         seen[name] = registry.factories("probe")[name](view)
-    for name in ("f_evals", "hvp_evals"):
-        spent = optax.tree_utils.tree_get(state.rule, name)
-        if spent is not None:
-            seen[name] = spent
+    for name in ("f_evals", "hvp_evals"):  # a method and a schedule may both count
+        counts = [n for _, n in optax.tree_utils.tree_get_all_with_path(state.rule, name)]
+        if counts:
+            seen[name] = sum(counts[1:], counts[0])
     if program.keep_path:
         seen["x"] = x
     return after, active, seen

@@ -25,7 +25,7 @@ from gdlab.types import Method, Objective, Records, Schedule
 
 # A chunk of jobs is what is in memory at once: its records, and the block in flight.
 CHUNK_BYTES = 192 * 2**20
-MOST_BYTES = 8 * 2**30
+MOST_BYTES = 4 * 2**30
 # A segment ends where lanes may leave the pool: where the step count has doubled, from here on.
 FIRST_SEGMENT = 128
 TABLE_NUMBERS = 2**22

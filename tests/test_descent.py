@@ -1,0 +1,275 @@
+"""The runner: statuses, records, bits that do not depend on company, programs that are reused."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import gdlab
+from gdlab import descent, registry, sweep
+from gdlab.errors import MissingFact, UsageError
+from gdlab.types import Objective, Records
+
+
+def make(kind: str, name: str, **params: Any) -> Any:
+    return registry.build(kind, name, params)
+
+
+def job(
+    objective: Objective,
+    x0: Any,
+    method: Any = None,
+    schedule: Any = None,
+    steps: int = 60,
+    gtol: float = 1e-8,
+    spacing: str = "log",
+    **more: Any,
+) -> sweep.Job:
+    return sweep.Job(
+        objective,
+        method or make("method", "gradient"),
+        schedule or make("schedule", "constant", eta=1e-3),
+        np.atleast_2d(np.asarray(x0, float)),
+        steps,
+        gtol,
+        sweep.record_marks(steps, spacing, 20),
+        **more,
+    )
+
+
+def results(jobs: list[sweep.Job]) -> list[Records]:
+    """Records of each job, in order."""
+    out: dict[int, Records] = {}
+    for chunk in sweep.run(jobs):
+        out |= {i: chunk.records.part(chunk.lanes[i]) for i in chunk.jobs}
+    return [out[i] for i in range(len(jobs))]
+
+
+def assert_same_bits(a: Records, b: Records) -> None:
+    assert (a.length == b.length).all()
+    assert (a.status == b.status).all()
+    np.testing.assert_array_equal(a.x, b.x)
+    assert set(a.columns) == set(b.columns)
+    for lane in range(len(a)):
+        rows = a.length[lane]
+        for name in a.columns:
+            np.testing.assert_array_equal(
+                a.columns[name][lane, :rows], b.columns[name][lane, :rows], err_msg=name
+            )
+
+
+def octic(data: Any, x: Any) -> Any:
+    return data["scale"] * (x[0] ** 8 + x[1] ** 8)
+
+
+def log_well(x: Any) -> Any:
+    """-log(1 - x): NaN beyond the pole, where its gradient is finite again."""
+    return -jax.numpy.log(1 - x[0]) - 2 * x[0]
+
+
+def test_statuses_and_the_first_bad_step() -> None:
+    bowl = make("objective", "quadratic", spectrum=[1.0, 4.0])
+    converged, budget, diverged = (
+        r[0]
+        for r in results(
+            [
+                job(bowl, [1, 1], schedule=make("schedule", "constant", eta=0.25), steps=400),
+                job(bowl, [1, 1], schedule=make("schedule", "constant", eta=0.25), steps=5),
+                job(bowl, [1, 1], schedule=make("schedule", "constant", eta=1e100), steps=50),
+            ]
+        )
+    )
+    assert (converged.status, budget.status, diverged.status) == ("converged", "budget", "diverged")
+    assert converged.grad_norm[-1] <= 1e-8 < converged.grad_norm[-2]
+    assert budget.steps == 5
+    assert not np.isfinite(diverged.loss[-1])
+    assert np.isfinite(diverged.loss[:-1]).all()
+    # x grows by 1e100 a step: f overflows in the second.
+    assert diverged.steps == 2
+
+
+def test_a_value_that_is_not_finite_stops_the_descent_though_the_gradient_is() -> None:
+    (records,) = results(
+        [job(Objective(log_well, 1), [0.0], schedule=make("schedule", "constant", eta=1.5))]
+    )
+    record = records[0]
+    assert record.status == "diverged"
+    assert record.steps == 1
+    assert np.isnan(record.loss[-1])
+    assert np.isfinite(record.grad_norm[-1])
+
+
+def test_already_at_a_critical_point_takes_no_step() -> None:
+    (records,) = results([job(make("objective", "himmelblau"), [3, 2])])
+    assert records[0].status == "converged"
+    assert records[0].steps == 0
+    assert len(records[0].loss) == 1
+
+
+@pytest.mark.parametrize("spacing", ["log", "linear", "all", "ends"])
+@pytest.mark.parametrize("steps", [0, 1, 2, 7, 1000, 99_999])
+def test_marks_begin_at_0_end_at_the_last_step_and_are_about_as_many_as_asked(
+    spacing, steps
+) -> None:
+    marks = sweep.record_marks(steps, spacing, 100)
+    assert marks[0] == 0
+    assert marks[-1] == steps
+    assert (np.diff(marks) > 0).all()
+    if spacing == "all":
+        assert len(marks) == steps + 1
+    else:
+        assert len(marks) <= 102
+
+
+def test_thinned_records_are_rows_of_the_full_one() -> None:
+    rosenbrock = make("objective", "rosenbrock")
+    thin, full = results([job(rosenbrock, [-1.2, 1], steps=700, spacing=s) for s in ("log", "all")])
+    rows = thin[0].step.astype(int)
+    for name in thin[0].columns:
+        np.testing.assert_array_equal(
+            thin[0].columns[name], full[0].columns[name][rows], err_msg=name
+        )
+    np.testing.assert_array_equal(thin[0].path, full[0].path[rows])
+
+
+def test_eqs_4_3_and_4_4_at_every_step() -> None:
+    (records,) = results([job(make("objective", "himmelblau"), [0, 0], spacing="all", steps=40)])
+    record = records[0]
+    np.testing.assert_allclose(record.slope, -record.grad_norm, rtol=1e-13)
+    assert (record.angle[:-1] < 1e-14).all()
+    np.testing.assert_array_equal(record.step_size, 1e-3)
+    momentum = results(
+        [
+            job(
+                make("objective", "himmelblau"),
+                [0, 0],
+                make("method", "heavy_ball", momentum=0.9),
+                spacing="all",
+            )
+        ]
+    )[0][0]
+    assert (momentum.angle[1:] > 1e-6).any()
+    np.testing.assert_allclose(
+        momentum.slope, -momentum.grad_norm * np.cos(momentum.angle), rtol=1e-9
+    )
+
+
+def company() -> list[sweep.Job]:
+    """Jobs of many shapes; some converge early, some diverge, some go on."""
+    rng = np.random.default_rng(7)
+    functions = [
+        make("objective", "rosenbrock"),
+        make("objective", "himmelblau"),
+        make("objective", "quadratic", dim=6, condition=30.0),
+    ]
+    rules = itertools.product(
+        [make("method", "gradient"), make("method", "heavy_ball", momentum=0.8)],
+        [
+            make("schedule", "constant", eta=1e-3),
+            make("schedule", "constant", eta=0.9),
+            make("schedule", "inverse_time", eta=1e-2, decay=0.1),
+            make("schedule", "backtracking"),
+        ],
+    )
+    return [
+        job(f, rng.uniform(-2, 2, (1 + k % 3, f.dim)), m, s, steps=300)
+        for f, (m, s) in itertools.product(functions, list(rules))
+        for k in range(4)
+    ]
+
+
+def test_bits_do_not_depend_on_company_order_or_device() -> None:
+    jobs = company()
+    together = results(jobs)
+    order = np.random.default_rng(0).permutation(len(jobs))
+    shuffled = results([jobs[i] for i in order])
+    for place, i in enumerate(order):
+        assert_same_bits(shuffled[place], together[i])
+    for i in order[:16]:
+        assert_same_bits(results([jobs[i]])[0], together[i])
+    assert {r.status[0] for r in together} == {"converged", "budget", "diverged"}
+
+
+def test_bits_do_not_depend_on_place_in_a_full_block() -> None:
+    rng = np.random.default_rng(3)
+    x0 = rng.uniform(-5, 5, (3000, 2))
+    (together,) = results([job(make("objective", "himmelblau"), x0, steps=500, spacing="ends")])
+    order = rng.permutation(len(x0))
+    (moved,) = results([job(make("objective", "himmelblau"), x0[order], steps=500, spacing="ends")])
+    np.testing.assert_array_equal(moved.x, together.x[order])
+    np.testing.assert_array_equal(moved.steps, together.steps[order])
+
+
+def test_open_loop_schedules_and_numbers_are_data_and_compile_once() -> None:
+    x0 = [[-1.2, 1.0]]
+    eta = {"eta": 1e-3}
+    sizes = [
+        make("schedule", "constant", **eta),
+        make("schedule", "inverse_time", **eta, decay=0.1),
+        make("schedule", "exponential", **eta, rate=0.9, period=10),
+        make("schedule", "cosine", **eta, horizon=60),
+    ]
+
+    def sweep_over(a: float) -> list[sweep.Job]:
+        return [job(make("objective", "rosenbrock", a=a), x0, schedule=s) for s in sizes]
+
+    assert len(sweep.plan(sweep_over(1.0))) == 1
+    results(sweep_over(1.0))
+    before = descent.segment._cache_size()
+    results(sweep_over(2.0))
+    assert descent.segment._cache_size() == before
+
+
+def test_descend_takes_one_start_or_many_and_judges_them() -> None:
+    objective = gdlab.Objective(lambda x: ((x - 1.0) ** 2).sum(), dim=2)
+    one = gdlab.descend(objective, [0.0, 0.0], schedule=gdlab.schedules.constant(0.1), steps=500)
+    many = gdlab.descend(
+        objective, np.zeros((3, 2)), schedule=gdlab.schedules.constant(0.1), steps=500
+    )
+    assert one.verdict.kind == "minimum"
+    np.testing.assert_array_equal(many[2].loss, one.loss)
+    assert np.isnan(one.columns.get("gap", np.array([np.nan]))[-1])
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda o: gdlab.descend(o, [1.0, 2.0, 3.0]),
+            r"x0 has shape \(3,\): himmelblau takes \[2\]",
+        ),
+        (lambda o: gdlab.descend(o, [1.0, 2.0], steps=-1), "steps=-1"),
+        (lambda o: gdlab.descend(o, [1.0, 2.0], schedule=gdlab.schedules.exact()), "exact needs"),
+        (lambda o: gdlab.descend(o, [1.0, 2.0], record="some"), "record.spacing=some: takes log"),
+    ],
+)
+def test_wrong_calls_say_what_they_take(call: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        call(make("objective", "himmelblau"))
+
+
+def test_missing_facts_are_named() -> None:
+    nameless = gdlab.Objective(octic, 2, {"scale": 1.0}, name="octic")
+    with pytest.raises(MissingFact, match=r"needs L; octic has none"):
+        gdlab.descend(nameless, [1.0, 1.0], schedule=gdlab.schedules.constant(1.0, unit="1/L"))
+
+
+def test_float32_is_float32() -> None:
+    low, high = (
+        results([job(make("objective", "rosenbrock"), [-1.2, 1], precision=p, steps=100)])[0][0]
+        for p in ("float32", "float64")
+    )
+    assert low.loss[-1] != high.loss[-1]
+    np.testing.assert_allclose(low.loss, high.loss, rtol=1e-4)
+    assert low.loss[-1] == np.float32(low.loss[-1])
+
+
+def test_records_of_many_starts_that_do_not_fit_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr(sweep, "MOST_BYTES", 10_000)
+    big = job(make("objective", "himmelblau"), np.zeros((100, 2)))
+    with pytest.raises(UsageError, match="record=ends"):
+        list(sweep.run([big]))
