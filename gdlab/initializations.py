@@ -177,8 +177,7 @@ def _ordered(low: float | list[float] | None, high: float | list[float] | None) 
     if (
         low is None
         or high is None
-        or (np.ndim(low) * np.ndim(high)
-        and np.size(low) != np.size(high))
+        or (np.ndim(low) * np.ndim(high) and np.size(low) != np.size(high))
     ):
         return
     if np.any(np.array(low) > np.array(high)):

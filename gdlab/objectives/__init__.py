@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+from gdlab.objectives.camels import six_hump_camel, three_hump_camel
+from gdlab.objectives.degenerate import crossed_valleys, monkey_saddle, quartic, strict_saddle
 from gdlab.objectives.himmelblau import himmelblau
+from gdlab.objectives.linear_network import linear_network, matrix_factorization
+from gdlab.objectives.logistic import logistic
+from gdlab.objectives.planar import beale, booth, branin, matyas, mccormick
 from gdlab.objectives.quadratic import quadratic
+from gdlab.objectives.rippled import ackley, griewank
 from gdlab.objectives.rosenbrock import rosenbrock
+from gdlab.objectives.separable import double_well, rastrigin, styblinski_tang
+from gdlab.objectives.tanh_network import tanh_network
 from gdlab.objectives.textbook import half_square, monomial, saddle, three_minima
 
 __all__ = [
+    "ackley",
+    "beale",
+    "booth",
+    "branin",
+    "crossed_valleys",
+    "double_well",
+    "griewank",
     "half_square",
     "himmelblau",
+    "linear_network",
+    "logistic",
+    "matrix_factorization",
+    "matyas",
+    "mccormick",
+    "monkey_saddle",
     "monomial",
     "quadratic",
+    "quartic",
+    "rastrigin",
     "rosenbrock",
     "saddle",
+    "six_hump_camel",
+    "strict_saddle",
+    "styblinski_tang",
+    "tanh_network",
+    "three_hump_camel",
     "three_minima",
 ]

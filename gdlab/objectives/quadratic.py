@@ -103,7 +103,7 @@ def _alone(name: str, value: object, **others: object) -> None:
     for other, given in others.items():
         if given is not None:
             raise UsageError(
-                f"objective.{other}={given}: objective.{name}={value} says it already; leave one out"
+                f"objective.{other}={given}: objective.{name}={value} is given; leave one out"
             )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gdlab import registry
-from gdlab.objectives.inventory import box
+from gdlab.objectives.inventory import box, critical
 from gdlab.registry import UsageError
 from gdlab.types import CriticalPoints, Facts, Objective
 
@@ -37,8 +37,8 @@ def rosenbrock(dim: int = 2, a: float = 1.0, b: float = 100.0) -> Objective:
             neither minimizer nor f_star is known.
         b: steepness of the valley's walls, > 0.
 
-    The minimizer is the only critical point for d = 2; for a = 1, b = 100 and 4 <= d <= 30 a
-    local minimum lies near (-1, 1, ..., 1).
+    The minimizer is the only critical point for d = 2, and for d = 3 with a = 1, b = 100; there
+    d = 4 and d = 5 add a local minimum near (-1, 1, ..., 1) and a saddle of index 1.
 
     Reference: H. H. Rosenbrock, Comput. J. 3 (1960) 175; Y.-W. Shang and Y.-H. Qiu, Evol.
     Comput. 14 (2006) 119, for the local minimum.
@@ -62,6 +62,33 @@ def rosenbrock(dim: int = 2, a: float = 1.0, b: float = 100.0) -> Objective:
     )
     data = {"a": np.float64(a), "b": np.float64(b)}
     return Objective(f, dim, data, name="rosenbrock", facts=facts)
+
+
+# a = 1, b = 100. df/dx_i = 0 gives x_{i+1} as a rational function of x_1, ..., x_i, and the last
+# equation a polynomial in x_1: its real roots, counted by Sturm's theorem in exact fractions and
+# solved at 50 digits (mpmath), are all critical points.
+CHAINS = {
+    3: [],
+    4: [
+        (-0.77565922656535262, 0.61309336548504346, 0.38206284633839315, 0.14597201855219461,
+         3.7014286104300173, 0),
+        (-0.6561246357194459, 0.44312004097157237, 0.20431224822836433, 0.041743494776128765,
+         3.7082419966472615, 1),
+    ],
+    5: [
+        (-0.96205102069475016, 0.93573939597671001, 0.88071360419432059, 0.77787767585440633,
+         0.60509367859265284, 3.9308394341330281, 0),
+        (-0.55746831589884883, 0.32474004283377625, 0.11656732144533992, 0.023354396464298222,
+         0.00054542783421162527, 4.6573714282005743, 1),
+    ],
+}  # fmt: skip
+
+
+def _points(star: Float[np.ndarray, " d"], a: float, b: float) -> CriticalPoints:
+    """All critical points where they are known, else the minimizer alone."""
+    d, usual = len(star), (a, b) == (1.0, 100.0)
+    rows = CHAINS.get(d, []) if usual else []
+    return critical([(*star, 0.0, 0), *rows], complete=d == 2 or (usual and d in CHAINS))
 
 
 def _corner_curvature(b: float, side: float) -> float:

@@ -89,7 +89,8 @@ def monomial(power: Literal[2, 3, 4] = 2, coefficient: float = 1.0) -> Objective
 
 
 # Fig. 4.3. A strictly increasing change of variable u(x) that nearly stands still on [-1, 1],
-#   u(x) = w log(1 + e^((x-1)/w)) - w log(1 + e^(-(x+1)/w)),   u' = sigma((x-1)/w) + sigma(-(x+1)/w),
+#   u(x) = w log(1 + e^((x-1)/w)) - w log(1 + e^(-(x+1)/w)),
+#   u'(x) = sigma((x-1)/w) + sigma(-(x+1)/w) > 0,   sigma(z) = 1 / (1 + e^-z),
 # in a polynomial q with q'(u) = (u + 5/2)(u + 3/2)(u - 1)(u - 5/2)(u - 7/2) / 10. Since u' > 0
 # everywhere, f' = q'(u) u' vanishes at the five roots of q' and nowhere else; around x = 0, where
 # u' = 2 e^(-1/w) = 2.8e-11, f falls towards the global minimum too slowly to be noticed.
@@ -134,6 +135,7 @@ def three_minima() -> Objective:
     facts = Facts(
         f_star=float(THREE_MINIMA.value[2]),
         minimizers=THREE_MINIMA.x[2:3],
+        L=53.305078125,  # f'' = q''(u) at the left end, u = -3.25
         domain=box(1, -4.25, 5.25),
         critical_points=THREE_MINIMA,
         source="f' = q'(u) u' with u' > 0: its zeros are the five roots of q'",
