@@ -63,12 +63,13 @@ def armijo_search(
             after, slope_after = jax.jvp(
                 lambda e: value_fn(x + e * p), (eta,), (jnp.ones_like(eta),)
             )
-            armijo = after <= value + c * eta * slope
             # Near a minimum f's decrease drowns in rounding while its slope does not. On a
             # parabola phi(eta) Armijo's condition is phi'(eta) <= (2c - 1) phi'(0) (Hager and
             # Zhang 2005, eq. 4.1), which stands in where f is level to within its noise.
-            level = (after <= value + noise) & (slope_after <= (2 * c - 1) * slope)
-            return armijo & jnp.isfinite(after) | level
+            level = jnp.abs(after - value) <= noise
+            by_slope = slope_after <= (2 * c - 1) * slope
+            by_value = (after <= value + c * eta * slope) & jnp.isfinite(after)
+            return jnp.where(level, by_slope, by_value)
 
         def going(trial: tuple[Array, Array, Array]) -> Array:
             _, evals, found = trial
