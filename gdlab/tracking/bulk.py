@@ -57,15 +57,21 @@ def finite(run: RunData) -> Iterator[Series]:
             yield name, [int(s) for s in t] if type(t[0]) is not int else t, series
 
 
-def stamps(runs: Sequence[RunData]) -> list[int]:
-    """When each run's metrics count as logged, in milliseconds: within the run, and increasing.
+def stamped(runs: Iterable[RunData]) -> list[tuple[RunData, int]]:
+    """The runs in order of their end, each with when its metrics count as logged, in milliseconds.
 
-    Fused runs end at one moment. The table's primary key is (key, timestamp, step, run): with one
-    timestamp each run's rows would be scattered over the whole key range; with increasing ones
-    they are appended (1.3 times faster).
+    Fused runs end at one moment. The primary key of the table of metrics is (key, timestamp,
+    step, run, ...): with one timestamp, each run's rows would be scattered over the whole range;
+    with rising ones they are appended (1.3 times faster). So a run's timestamp is its end, or
+    earlier by as many milliseconds as it takes to keep them apart.
     """
-    n = len(runs)
-    return [max(run.start_ms, run.end_ms - (n - 1 - i)) for i, run in enumerate(runs)]
+    ordered = sorted(runs, key=lambda run: (run.end_ms, run.run_id))
+    stamp = ordered[-1].end_ms + 1 if ordered else 0
+    result = []
+    for run in reversed(ordered):
+        stamp = min(run.end_ms, stamp - 1)
+        result.append((run, stamp))
+    return result[::-1]
 
 
 def insert(
@@ -88,14 +94,13 @@ def insert(
         root: the experiment's artifact location.
         runs: at most a few hundred, each id once.
     """
-    # The same order in every process, so that two of them cannot wait for each other; it also
-    # keeps the inserts into the index on run_uuid side by side.
-    runs = sorted(runs, key=lambda run: run.run_id)
-    ids = [run.run_id for run in runs]
+    # Locked in the same order by every process, so that two of them cannot wait for each other.
+    ids = sorted(run.run_id for run in runs)
     connection.execute("begin immediate" if database.is_sqlite else "begin")
     try:
         _clear(database, connection, ids, force)
-        rows = [_run_row(run, experiment_id, root, user) for run in runs]
+        by_id = sorted(runs, key=lambda run: run.run_id)
+        rows = [_run_row(run, experiment_id, root, user) for run in by_id]
         won = _insert_runs(database, connection, rows)
         written = [run for run in runs if run.run_id in won]
         _insert_children(database, connection, written, user)
@@ -113,7 +118,7 @@ def _clear(database: Database, connection: Any, ids: list[str], force: bool) -> 
     # new rows are other rows, and are not touched.
     which = "" if force else " and (status <> 'FINISHED' or lifecycle_stage <> 'active')"
     lock = "" if database.is_sqlite else " for update"
-    select = f"select run_uuid from runs where run_uuid in ({marks}){which}{lock}"
+    select = f"select run_uuid from runs where run_uuid in ({marks}){which} order by run_uuid{lock}"
     stale = [row[0] for row in connection.execute(database.sql(select), ids)]
     if stale:
         marks = ",".join("?" * len(stale))
@@ -166,7 +171,7 @@ def _insert_children(
     latest: list[tuple[Any, ...]] = []
 
     def metric_rows() -> Iterator[Iterable[tuple[Any, ...]]]:
-        for run, stamp in zip(runs, stamps(runs)):
+        for run, stamp in stamped(runs):
             ids, times, zeros = (itertools.repeat(c) for c in (run.run_id, stamp, zero))
             for name, steps, values in finite(run):
                 last = len(steps) - 1 if steps[-1] >= max(steps) else steps.index(max(steps))

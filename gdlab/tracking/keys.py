@@ -18,6 +18,7 @@ REACHED = "reached"  # which known critical point
 GIT_COMMIT = "git_commit"
 VERSIONS = "versions"  # "gdlab 0.1.0, jax 0.10.2, ..."
 COMMAND = "overrides"  # what the user asked for, as typed
+RUN_KEY = "run_key"  # `RunData.run_id`, where the server chose another
 WRITER = "writer"  # host:pid while a run is being written through a client
 NOTE = "mlflow.note.content"
 RUN_NAME = "mlflow.runName"

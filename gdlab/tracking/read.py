@@ -23,8 +23,20 @@ from gdlab.tracking.store import address, client_of, mlflow_errors, reach
 
 Triples = list[tuple[str, str, Any]]  # (run id, name, value)
 
+VIEW_TAG = "mlflow.sharedViewState."
+
 # Tags that are text whatever they look like.
-TEXTS = {keys.KEY, keys.STUDY, keys.SWEEP, keys.GIT_COMMIT, keys.VERSIONS, keys.STATUS}
+TEXTS = {
+    keys.KEY,
+    keys.RUN_KEY,
+    keys.STUDY,
+    keys.SWEEP,
+    keys.GIT_COMMIT,
+    keys.VERSIONS,
+    keys.STATUS,
+    keys.COMMAND,
+    "error",
+}
 JOBS = (
     "r.status = 'FINISHED' and r.lifecycle_stage = 'active' and exists "
     f"(select 1 from tags k where k.run_uuid = r.run_uuid and k.key = '{keys.KEY}')"
@@ -151,6 +163,26 @@ def studies(uri: str | None = None) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Place:
+    """An experiment's number in the store, and whether gdlab's views are in its menu."""
+
+    id: str
+    has_views: bool
+
+
+def experiment_of(study: str | None, uri: str | None = None) -> Place:
+    """The experiment that holds a study's runs; by default the one with the newest run.
+
+    Raises:
+        UsageError: no such store, or no finished run of that study in it.
+    """
+    reader = _reader(uri)
+    _runs(reader, study)
+    number = reader.newest_experiment(study)
+    return Place(number, f"{VIEW_TAG}leaderboard" in reader.experiment_tags(number))
+
+
+@dataclass(frozen=True)
 class _Sql:
     """Reads a SQLite or PostgreSQL store by SQL."""
 
@@ -208,6 +240,21 @@ class _Sql:
             f"where t.key = '{keys.STUDY}' and {JOBS} order by 1"
         )
         return [row[0] for row in rows]
+
+    def newest_experiment(self, study: str | None) -> str:
+        where, values = self._where(study)
+        rows = self.database.rows(
+            f"select r.experiment_id from runs r where {where} "
+            "order by r.end_time desc, r.run_uuid limit 1",
+            values,
+        )
+        return str(rows[0][0])
+
+    def experiment_tags(self, number: str) -> set[str]:
+        rows = self.database.rows(
+            "select key from experiment_tags where experiment_id = ?", [int(number)]
+        )
+        return {row[0] for row in rows}
 
     def artifact_uri(self, run_id: str) -> str | None:
         rows = self.database.rows("select artifact_uri from runs where run_uuid = ?", [run_id])
@@ -283,6 +330,14 @@ class _Client:
             names = {e.experiment_id: e.name for e in self.client.search_experiments()}
         tagged = {run.data.tags[keys.STUDY] for run in runs if keys.STUDY in run.data.tags}
         return sorted(tagged | {names[run.info.experiment_id] for run in runs})
+
+    def newest_experiment(self, study: str | None) -> str:
+        newest = max(self._of(study), key=lambda run: run.info.end_time or 0)
+        return str(newest.info.experiment_id)
+
+    def experiment_tags(self, number: str) -> set[str]:
+        with mlflow_errors(self.uri):
+            return set(self.client.get_experiment(number).tags)
 
     def artifact_uri(self, run_id: str) -> str | None:
         with mlflow_errors(self.uri):

@@ -1,6 +1,7 @@
 """Writes runs through MLflow's public client: for servers, and for SQL schemas not known here.
 
-The server chooses run ids, so that a run is recognised by its tag `key`. While it is being
+The server chooses run ids: the derived id is kept as the tag `run_key`, by which a run is found
+again. While it is being
 written a run carries the tag `writer`, by which the leftovers of a killed process are found.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdlab.tracking import keys
-from gdlab.tracking.bulk import finite, stamps
+from gdlab.tracking.bulk import finite, stamped
 from gdlab.tracking.keys import RunData
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def write(
     force: bool = False,
 ) -> list[str]:
     """Writes the runs, in parallel where `threads` > 1; returns the ids of those written."""
-    runs = sorted(runs, key=lambda run: run.run_id)
-    jobs = list(zip(runs, stamps(runs)))
+    jobs = stamped(runs)
 
     def one(job: tuple[RunData, int]) -> str | None:
         return _write_one(client, experiment_id, *job, user, force)
@@ -50,9 +50,9 @@ def write(
     return [run_id for run_id in written if run_id is not None]
 
 
-def stored(client: MlflowClient, experiment_id: str, key: str) -> list[Any]:
-    """The active runs of one key."""
-    return list(client.search_runs([experiment_id], f"tags.`{keys.KEY}` = '{key}'"))
+def stored(client: MlflowClient, experiment_id: str, derived: str) -> list[Any]:
+    """The active runs of one derived id."""
+    return list(client.search_runs([experiment_id], f"tags.`{keys.RUN_KEY}` = '{derived}'"))
 
 
 def _write_one(
@@ -60,17 +60,17 @@ def _write_one(
 ) -> str | None:
     from mlflow.entities import Metric, Param, RunTag
 
-    key = run.tags.get(keys.KEY, run.run_id)
-    for old in stored(client, experiment_id, key):
+    derived = run.run_id
+    for old in stored(client, experiment_id, derived):
         if old.info.status == "FINISHED" and not force:
             return None
         if old.info.status != "RUNNING" or is_dead(old.data.tags, old.info.start_time):
             client.delete_run(old.info.run_id)
-    tags = {**run.all_tags(user), keys.KEY: key}
+    tags = run.all_tags(user)
     created = client.create_run(
         experiment_id,
         start_time=run.start_ms,
-        tags={keys.USER: user, keys.KEY: key, keys.WRITER: writer()},
+        tags={keys.USER: user, keys.RUN_KEY: derived, keys.WRITER: writer()},
         run_name=run.short_name,
     )
     run_id = created.info.run_id
@@ -94,14 +94,16 @@ def _write_one(
     put_artifacts(client, run_id, created.info.artifact_uri, run)
     client.set_terminated(run_id, run.status, run.end_ms)
     client.delete_tag(run_id, keys.WRITER)
-    return _only_one(client, experiment_id, key, run_id) if run.status == "FINISHED" else run_id
+    if run.status != "FINISHED":
+        return run_id
+    return _only_one(client, experiment_id, derived, run_id)
 
 
-def _only_one(client: MlflowClient, experiment_id: str, key: str, mine: str) -> str | None:
-    """Of two processes that wrote one key at the same moment, keeps the lower id."""
+def _only_one(client: MlflowClient, experiment_id: str, derived: str, mine: str) -> str | None:
+    """Of two processes that wrote one run at the same moment, keeps the lower id."""
     finished = [
         old.info.run_id
-        for old in stored(client, experiment_id, key)
+        for old in stored(client, experiment_id, derived)
         if old.info.status == "FINISHED"
     ]
     for run_id in sorted(finished)[1:]:

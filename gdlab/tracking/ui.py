@@ -1,0 +1,197 @@
+"""The MLflow UI on a store: started on loopback, awaited, opened at the right page, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gdlab.errors import UsageError
+from gdlab.tracking import database as db
+from gdlab.tracking import read, views
+from gdlab.tracking.store import address, reach
+
+HOST = "127.0.0.1"
+START_SECONDS = 90.0
+STOP_SECONDS = 10.0
+PORTS_TRIED = 100
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `mlflow server`; a context manager that ends it.
+
+    Attributes:
+        url: where it answers.
+        port: its port.
+        process: the leader of its process group.
+        folder: the empty folder that it runs in.
+    """
+
+    url: str
+    port: int
+    process: subprocess.Popen[bytes]
+    folder: tempfile.TemporaryDirectory[str]
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the server and its workers: asks, then kills; returns when they are gone."""
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            # The group is the server's own; its id is the pid that was started here.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+            if _gone(self.process.pid):
+                break
+        self.folder.cleanup()
+
+
+def serve(
+    uri: str | None = None,
+    port: int = 5000,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> Server:
+    """Starts `mlflow server` on the store; returns when it answers.
+
+    Args:
+        uri: a SQLite or PostgreSQL store that exists.
+        port: the first port to try; a taken one is passed over, and `say` says so.
+
+    Raises:
+        UsageError: no such store, no free port, or the server does not start.
+    """
+    uri = address(uri)
+    if db.scheme(uri) == "sqlite":
+        path = db.sqlite_path(uri)
+        if not path.exists():
+            raise UsageError(
+                f"tracking.uri={uri}: no such store; run gdlab first, or name the store that "
+                "has runs"
+            )
+        root = path.parent / "mlruns"
+    else:
+        root = Path.cwd() / "mlruns"
+    free = free_port(port)
+    if free != port:
+        say(f"port {port} is in use; taking {free}")
+    folder = tempfile.TemporaryDirectory(prefix="gdlab-ui-")
+    # The server imports from its working folder: an empty one has nothing to import.
+    log = Path(folder.name) / "server.log"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(free)),
+            *("-w", "1", "--backend-store-uri", _sqlalchemy(uri)),
+            *("--artifacts-destination", str(root)),
+        ],
+        cwd=folder.name,
+        env={
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=log.open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    server = Server(f"http://{HOST}:{free}", free, process, folder)
+    try:
+        _await(server, log)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def show(
+    uri: str | None = None,
+    name: str | None = None,
+    port: int = 5000,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Serves the UI, opened at an experiment or study, until Ctrl-C; returns the exit code.
+
+    Args:
+        name: an experiment or study; default the one that was written last.
+    """
+    uri = address(uri)
+    place = read.experiment_of(name, uri)
+    view = "leaderboard" if place.has_views else None
+    if db.scheme(uri) == "http":
+        reach(uri)
+        say(views.ui_url(uri, place.id, view))
+        return 0
+    # A terminated process ends its server as well.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        say("starting the MLflow UI (about 15 s) ...")
+        with serve(uri, port, say) as server:
+            link = views.ui_url(server.url, place.id, view)
+            say(f"{link}\nCtrl-C ends it")
+            if sys.stdout.isatty() and (os.environ.get("DISPLAY") or sys.platform == "darwin"):
+                webbrowser.open(link)
+            return server.process.wait()
+    except KeyboardInterrupt:
+        say("ended")
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on at which nothing listens on loopback."""
+    for port in range(first, min(first + PORTS_TRIED, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise UsageError(f"port={first}: it and the next {PORTS_TRIED} are in use; give another")
+
+
+def _await(server: Server, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{server.url}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
+    raise UsageError(f"port={server.port}: the MLflow server did not start: {lines[-1]}")
+
+
+def _gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _sqlalchemy(uri: str) -> str:
+    if db.scheme(uri) == "postgresql":
+        return "postgresql+psycopg://" + uri.partition("://")[2]
+    return uri
