@@ -112,11 +112,8 @@ def grid(
     def draw(objective: Objective, rng: np.random.Generator) -> Starts:
         _fits("points_per_axis", points_per_axis, points_per_axis**objective.dim, objective)
         a, b = _box(objective, low, high, "grid")
-        fractions = (
-            np.linspace(0.0, 1.0, points_per_axis) if points_per_axis > 1 else np.array([0.5])
-        )
-        # a (1 - s) + b s meets both ends exactly.
-        axes = [lo * (1 - fractions) + hi * fractions for lo, hi in zip(a, b, strict=True)]
+        a, b = (a, b) if points_per_axis > 1 else ((a + b) / 2, b)
+        axes = [np.linspace(lo, hi, points_per_axis) for lo, hi in zip(a, b, strict=True)]
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
 
     return draw

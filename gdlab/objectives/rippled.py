@@ -87,7 +87,8 @@ def _griewank(x: Float[Array, " d"]) -> Float[Array, ""]:
         for i in range(1, d):
             bowl, product = bowl + x[i] * x[i], product * jnp.cos(x[i] / math.sqrt(i + 1))
         return bowl / 4000.0 - product + 1.0
-    return jnp.sum(x * x) / 4000.0 - jnp.prod(jnp.cos(x / np.sqrt(np.arange(1, d + 1)))) + 1.0
+    roots = jnp.sqrt(jnp.arange(1, d + 1, dtype=x.dtype))
+    return jnp.sum(x * x) / 4000.0 - jnp.prod(jnp.cos(x / roots)) + 1.0
 
 
 @registry.objective
