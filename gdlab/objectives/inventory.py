@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from gdlab.types import CriticalPoints
 
@@ -28,16 +29,16 @@ def critical(rows: Sequence[Sequence[float]], complete: bool = True) -> Critical
 
 def separable(
     dim: int,
-    roots: Sequence[float],
-    values: Sequence[float],
-    curvatures: Sequence[float],
+    roots: ArrayLike,
+    values: ArrayLike,
+    curvatures: ArrayLike,
     complete: bool = True,
 ) -> CriticalPoints:
     """Critical points of sum_i h(x_i): every tuple of critical points of h, `n^dim` of them.
 
     The Hessian is diagonal, so the Morse index counts the coordinates with h'' < 0.
     """
-    which = np.indices((len(roots),) * dim).reshape(dim, -1).T
+    which = np.indices((np.size(roots),) * dim).reshape(dim, -1).T
     return CriticalPoints(
         x=np.asarray(roots, float)[which],
         value=np.asarray(values, float)[which].sum(axis=1),

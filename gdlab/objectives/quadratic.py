@@ -18,7 +18,8 @@ def diagonal(data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, "
     """1/2 sum_i h_i (x_i - c_i)^2."""
     h, c = data["H"], data["center"]
     if x.shape[0] <= 3:  # scalars fuse best
-        return 0.5 * sum(h[i] * (x[i] - c[i]) * (x[i] - c[i]) for i in range(x.shape[0]))
+        terms = [h[i] * (x[i] - c[i]) * (x[i] - c[i]) for i in range(x.shape[0])]
+        return 0.5 * sum(terms[1:], terms[0])
     return 0.5 * jnp.sum(h * (x - c) * (x - c))
 
 

@@ -67,7 +67,7 @@ def rosenbrock(dim: int = 2, a: float = 1.0, b: float = 100.0) -> Objective:
 # a = 1, b = 100. df/dx_i = 0 gives x_{i+1} as a rational function of x_1, ..., x_i, and the last
 # equation a polynomial in x_1: its real roots, counted by Sturm's theorem in exact fractions and
 # solved at 50 digits (mpmath), are all critical points.
-CHAINS = {
+CHAINS: dict[int, list[tuple[float, ...]]] = {
     3: [],
     4: [
         (-0.77565922656535262, 0.61309336548504346, 0.38206284633839315, 0.14597201855219461,
@@ -88,7 +88,7 @@ def _points(star: Float[np.ndarray, " d"], a: float, b: float) -> CriticalPoints
     """All critical points where they are known, else the minimizer alone."""
     d, usual = len(star), (a, b) == (1.0, 100.0)
     rows = CHAINS.get(d, []) if usual else []
-    return critical([(*star, 0.0, 0), *rows], complete=d == 2 or (usual and d in CHAINS))
+    return critical([(*star.tolist(), 0.0, 0), *rows], complete=d == 2 or (usual and d in CHAINS))
 
 
 def _corner_curvature(b: float, side: float) -> float:

@@ -6,12 +6,13 @@ With m roots of h' there are m^d critical points; up to `MOST` of them are liste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, separable
@@ -28,18 +29,15 @@ def total(h: Callable[[Array], Array], x: Float[Array, " d"]) -> Float[Array, ""
     return jnp.sum(h(x))
 
 
-def known(
-    dim: int, roots: Sequence[float], values: Sequence[float], curvatures: Sequence[float]
-) -> CriticalPoints:
-    """Every tuple of the roots; where these are too many, those made of the lowest root alone."""
+def known(dim: int, roots: ArrayLike, values: ArrayLike, curvatures: ArrayLike) -> CriticalPoints:
+    """Every tuple of the roots; where these are too many, the one of the lowest root alone."""
     if dim < 1:
         raise UsageError(f"objective.dim={dim}: takes a dimension of 1 or more")
-    if len(roots) ** dim <= MOST:
-        return separable(dim, roots, values, curvatures)
-    low = int(np.argmin(values))
-    return separable(
-        dim, roots[low : low + 1], values[low : low + 1], curvatures[low : low + 1], complete=False
-    )
+    table = np.array([roots, values, curvatures], float)
+    if table.shape[1] ** dim <= MOST:
+        return separable(dim, *table)
+    root, value, curvature = table[:, np.argmin(table[1]), None]
+    return separable(dim, root, value, curvature, complete=False)
 
 
 # Roots of 4 t^3 - 32 t + 5, counted by Sturm's theorem, at 50 digits (mpmath).

@@ -112,8 +112,8 @@ THREE_MINIMA = critical(
 
 def _three_minima(x: Float[Array, " d"]) -> Float[Array, ""]:
     u = WIDTH * (jnp.logaddexp(0.0, (x[0] - 1) / WIDTH) - jnp.logaddexp(0.0, -(x[0] + 1) / WIDTH))
-    value = Q[-1]
-    for coefficient in reversed(Q[:-1]):
+    value = Q[-1] * u + Q[-2]
+    for coefficient in reversed(Q[:-2]):  # Horner
         value = value * u + coefficient
     return value
 
