@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.linalg import eigvalsh_tridiagonal
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, critical
@@ -53,7 +54,7 @@ def rosenbrock(dim: int = 2, a: float = 1.0, b: float = 100.0) -> Objective:
     facts = Facts(
         f_star=0.0 if known else None,
         minimizers=star[None] if known else None,
-        L=_corner_curvature(b, side) if dim == 2 else None,
+        L=_corner_curvature(dim, b, side),
         domain=box(dim, -side, side),
         critical_points=CriticalPoints(star[None], np.zeros(1), np.zeros(1, int), complete=dim == 2)
         if known
@@ -91,11 +92,16 @@ def _points(star: Float[np.ndarray, " d"], a: float, b: float) -> CriticalPoints
     return critical([(*star.tolist(), 0.0, 0), *rows], complete=d == 2 or (usual and d in CHAINS))
 
 
-def _corner_curvature(b: float, side: float) -> float:
-    """Largest eigenvalue of H = [[b (12 x1^2 - 4 x2) + 2, -4 b x1], [., 2 b]] over the square.
+def _corner_curvature(dim: int, b: float, side: float) -> float:
+    """Largest eigenvalue of the Hessian over the cube.
 
-    H11 and |H12| are both largest at (side, -side), and lambda_max grows with either.
+    H is tridiagonal: H_ii = b (12 x_i^2 - 4 x_{i+1}) + 2 for i < d, plus 2 b for i > 1, and
+    H_{i,i+1} = -4 b x_i. Every |entry| is largest at x = (-side, ..., -side), where all of them
+    are positive; so lambda_max is largest there too (Perron-Frobenius).
     """
-    H = b * np.array([[12 * side**2 + 4 * side, -4 * side], [-4 * side, 2.0]])
-    H[0, 0] += 2.0
-    return float(np.linalg.eigvalsh(H)[-1])
+    diagonal = np.full(dim, b * (12 * side**2 + 4 * side) + 2)
+    diagonal[-1] = 0.0
+    diagonal[1:] += 2 * b
+    beside = np.full(dim - 1, 4 * b * side)
+    largest = eigvalsh_tridiagonal(diagonal, beside, select="i", select_range=(dim - 1, dim - 1))
+    return float(largest[0])
