@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, critical, minimizers
-from gdlab.types import Facts, Objective
+from gdlab.types import Array, Facts, Objective
 
 # df/dx2 = 0 gives x1 = 8 x2 - 16 x2^3 (six humps) and x2 = -x1 / 2 (three humps); what is left is
 # one polynomial, whose real roots were counted by Sturm's theorem in exact fractions and solved
@@ -71,7 +71,7 @@ def six_hump_camel() -> Objective:
     facts = Facts(
         f_star=float(SIX.value[0]),
         minimizers=minimizers(SIX),
-        L=_corner_curvature(8 - 25.2 * 9 + 10 * 81, 48 * 4 - 8),
+        L=_corner_curvature(8 - 25.2 * 9 + 10 * 81.0, 48.0 * 4 - 8),
         domain=np.array([[-3.0, 3.0], [-2.0, 2.0]]),
         critical_points=SIX,
         source="exact elimination, Sturm count, roots at 50 digits",
@@ -92,7 +92,7 @@ def three_hump_camel() -> Objective:
     facts = Facts(
         f_star=0.0,
         minimizers=minimizers(THREE),
-        L=_corner_curvature(4 - 12.6 * 25 + 5 * 625, 2.0),
+        L=_corner_curvature(4 - 12.6 * 25 + 5 * 625.0, 2.0),
         domain=box(2, -5.0, 5.0),
         critical_points=THREE,
         source="exact elimination, Sturm count, roots at 50 digits",

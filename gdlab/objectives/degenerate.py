@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, critical
 from gdlab.objectives.separable import total
 from gdlab.registry import UsageError
-from gdlab.types import CriticalPoints, Facts, Objective
+from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 
 def _monkey(x: Float[Array, " d"]) -> Float[Array, ""]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, critical
-from gdlab.types import Facts, Objective
+from gdlab.types import Array, Facts, Objective
 
 # Roots of the gradient by Newton at 50 digits (mpmath), rounded to 17; a Groebner basis and Sturm's
 # theorem count nine.

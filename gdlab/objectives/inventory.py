@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from gdlab.types import CriticalPoints
+
+Numbers = Sequence[float] | Float[np.ndarray, " m"]
 
 
 def box(dim: int, low: float, high: float) -> Float[np.ndarray, "d 2"]:
@@ -16,7 +17,7 @@ def box(dim: int, low: float, high: float) -> Float[np.ndarray, "d 2"]:
     return np.tile(np.array([low, high], float), (dim, 1))
 
 
-def critical(rows: Sequence[Sequence[float]], complete: bool = True) -> CriticalPoints:
+def critical(rows: Sequence[Sequence[float | int]], complete: bool = True) -> CriticalPoints:
     """Critical points from rows `(x1, ..., xd, value, index)`."""
     table = np.array(rows, float)
     return CriticalPoints(
@@ -29,9 +30,9 @@ def critical(rows: Sequence[Sequence[float]], complete: bool = True) -> Critical
 
 def separable(
     dim: int,
-    roots: ArrayLike,
-    values: ArrayLike,
-    curvatures: ArrayLike,
+    roots: Numbers,
+    values: Numbers,
+    curvatures: Numbers,
     complete: bool = True,
 ) -> CriticalPoints:
     """Critical points of sum_i h(x_i): every tuple of critical points of h, `n^dim` of them.

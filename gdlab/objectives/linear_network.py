@@ -10,12 +10,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gdlab import registry
 from gdlab.objectives.inventory import box
 from gdlab.registry import UsageError
-from gdlab.types import CriticalPoints, Facts, Objective
+from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 
 @lru_cache(maxsize=64)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, critical
 from gdlab.registry import UsageError
-from gdlab.types import Facts, Objective
+from gdlab.types import Array, Facts, Objective
 
 
 def f(data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, ""]:

@@ -6,11 +6,11 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, critical, minimizers
-from gdlab.types import Facts, Objective
+from gdlab.types import Array, Facts, Objective
 
 
 def _booth(x: Float[Array, " d"]) -> Float[Array, ""]:

@@ -7,13 +7,13 @@ from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, separable
 from gdlab.objectives.separable import bisect, odd_roots
 from gdlab.registry import UsageError
-from gdlab.types import CriticalPoints, Facts, Objective
+from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 
 def _ackley(x: Float[Array, " d"]) -> Float[Array, ""]:

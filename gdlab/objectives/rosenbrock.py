@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.linalg import eigvalsh_tridiagonal
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, critical
 from gdlab.registry import UsageError
-from gdlab.types import CriticalPoints, Facts, Objective
+from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 
 def f(data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, ""]:

@@ -11,13 +11,12 @@ from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
-from numpy.typing import ArrayLike
+from jaxtyping import Float
 
 from gdlab import registry
-from gdlab.objectives.inventory import box, separable
+from gdlab.objectives.inventory import Numbers, box, separable
 from gdlab.registry import UsageError
-from gdlab.types import CriticalPoints, Facts, Objective
+from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 MOST = 20_000
 
@@ -29,7 +28,7 @@ def total(h: Callable[[Array], Array], x: Float[Array, " d"]) -> Float[Array, ""
     return jnp.sum(h(x))
 
 
-def known(dim: int, roots: ArrayLike, values: ArrayLike, curvatures: ArrayLike) -> CriticalPoints:
+def known(dim: int, roots: Numbers, values: Numbers, curvatures: Numbers) -> CriticalPoints:
     """Every tuple of the roots; where these are too many, the one of the lowest root alone."""
     if dim < 1:
         raise UsageError(f"objective.dim={dim}: takes a dimension of 1 or more")
