@@ -21,9 +21,8 @@ from jaxtyping import Array, Float, Int
 
 from gdlab import probes, registry
 
-# Up to this dimension the gradient is taken forward, one derivative a coordinate: reverse mode
-# pads and transposes arrays of d numbers, which costs XLA on CPU twice the time there.
-FORWARD = 4
+# Up to this dimension the coordinates are carried apart, each an array over lanes.
+APART = 4
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Program:
         probes: names of further probes.
         keep_path: whether x is recorded.
         gathered: whether lanes follow different step-size tables.
+        elementwise: whether the rule takes the coordinates one by one (open loop, few of them).
     """
 
     f: Callable[..., Any]
@@ -47,6 +47,7 @@ class Program:
     probes: tuple[str, ...] = ()
     keep_path: bool = False
     gathered: bool = False
+    elementwise: bool = False
 
 
 class Lanes(NamedTuple):
@@ -73,9 +74,9 @@ class Lanes(NamedTuple):
 class State(NamedTuple):
     """What descent carries: the point, the rule's memory, and the steps taken."""
 
-    x: Any  # [d, B]; a tuple of d arrays [B] where d <= FORWARD
+    x: Any  # [d, B]; a tuple of d arrays [B] where d <= APART
     rule: Any
-    t: Int[Array, " B"]
+    t: Int[Array, " B"]  # int32: half the memory, and 2e9 steps are enough
 
 
 class Segment(NamedTuple):
@@ -87,25 +88,49 @@ class Segment(NamedTuple):
     active: Any
 
 
-def value_and_grad(f: Callable[[Array], Array], x: Float[Array, " d"]) -> tuple[Array, Array]:
-    """f and its gradient at x `[d]`; forward mode for few coordinates (see `FORWARD`)."""
-    if x.shape[0] > FORWARD or not _has_jvp(f, x):
+class Coordinates:
+    """A point whose coordinates are apart: f may index and unpack it, and nothing else."""
+
+    def __init__(self, parts: tuple[Array, ...]) -> None:
+        self._parts = parts
+        self.shape, self.size, self.ndim = (len(parts),), len(parts), 1
+
+    def __getitem__(self, i: int) -> Array:
+        if not isinstance(i, int):
+            raise TypeError("only single coordinates")
+        return self._parts[i]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def value_and_grad(f: Callable[[Any], Array], x: Any) -> tuple[Array, Any]:
+    """f and its gradient at x: `[d]`, or a tuple of scalars where there are few coordinates.
+
+    Slicing coordinates out of a vector and padding them back costs XLA on CPU more than a short f
+    does. So f is differentiated with its coordinates apart where it only indexes them, and with
+    forward derivatives (which do not pad) where it does not.
+    """
+    if not isinstance(x, tuple):
         return jax.value_and_grad(f)(x)
-    partials = []
-    for i in range(x.shape[0]):
-        along = partial(
-            lambda i, xi: f(jnp.stack([x[j] if j != i else xi for j in range(x.shape[0])])), i
-        )
-        value, slope = jax.jvp(along, (x[i],), (jnp.ones_like(x[i]),))
-        partials.append(slope)
-    return value, jnp.stack(partials)
+    if _takes(lambda parts: f(Coordinates(parts)), x):
+        return jax.value_and_grad(lambda parts: f(Coordinates(parts)))(x)
+
+    def along(i: int, xi: Array) -> Array:
+        return f(jnp.stack([*x[:i], xi, *x[i + 1 :]]))
+
+    if not _takes(lambda parts: jax.jvp(partial(along, 0), parts[:1], parts[:1]), x):
+        value, g = jax.value_and_grad(f)(jnp.stack(x))  # f has a reverse rule of its own only
+        return value, tuple(g[i] for i in range(len(x)))
+    ones = [jax.jvp(partial(along, i), (xi,), (jnp.ones_like(xi),)) for i, xi in enumerate(x)]
+    return ones[0][0], tuple(slope for _, slope in ones)
 
 
-def _has_jvp(f: Callable[[Array], Array], x: Array) -> bool:
-    """False for functions that define only a custom reverse rule."""
+def _takes(call: Callable[[Any], Any], x: Any) -> bool:
+    """Whether a call can be traced on x."""
     try:
-        jax.eval_shape(lambda x: jax.jvp(f, (x,), (x,)), x)
-    except TypeError:
+        jax.eval_shape(call, x)
+    except Exception:  # whatever f raises on what it does not take
         return False
     return True
 
@@ -121,8 +146,10 @@ def _join(x: Any) -> Float[Array, " d"]:
     return jnp.stack(x) if isinstance(x, tuple) else x
 
 
-def _split(x: Float[Array, " d"]) -> Any:
-    return tuple(x[i] for i in range(x.shape[0])) if x.shape[0] <= FORWARD else x
+def _split(x: Any) -> Any:
+    if isinstance(x, tuple) or x.shape[0] > APART:
+        return x
+    return tuple(x[i] for i in range(x.shape[0]))
 
 
 def _step(
@@ -131,24 +158,33 @@ def _step(
     """One step of one lane: the next state, whether the lane was still going, what was seen."""
     x = _join(state.x)
     data = {**lane.data, **shared} if program.has_data else None
-    f = (lambda x: program.f(data, x)) if program.has_data else program.f
-    value, g = value_and_grad(f, x)
-    gg = jnp.sum(g * g)
+    f = partial(program.f, data) if program.has_data else program.f
+    value, g = value_and_grad(f, state.x)
+    # Coordinates are kept apart as long as possible: stacking them is a pass over memory.
+    gg = sum(gi * gi for gi in g) if isinstance(g, tuple) else jnp.sum(g * g)
     active = (gg > lane.gtol2) & (jnp.abs(value + gg) < jnp.inf)
-
-    p, rule = _rule(program, lane).update(g, state.rule, x, value=value, grad=g, value_fn=f)
-    if program.schedule is None:
+    if program.elementwise:
+        p, rule = _rule(program, lane).update(_split(g), state.rule, state.x)
         eta = lane.scale * size
-        u = eta * p
+        u = tuple(eta * pi for pi in p)
+        x_next = tuple(xi + ui for xi, ui in zip(state.x, u))
     else:
-        eta, u = optax.tree_utils.tree_get(rule, "step_size"), p
+        p, rule = _rule(program, lane).update(
+            _join(g), state.rule, x, value=value, grad=_join(g), value_fn=f
+        )
+        if program.schedule is None:
+            eta = lane.scale * size
+            u = eta * p
+        else:
+            eta, u = optax.tree_utils.tree_get(rule, "step_size"), p
+        x_next = _split(x + u)
     keep = lambda new, old: jnp.where(active, new, old)  # noqa: E731
     after = State(
-        x=jax.tree.map(keep, _split(x + u), state.x),
+        x=jax.tree.map(keep, x_next, state.x),
         rule=jax.tree.map(keep, rule, state.rule),
         t=state.t + active.astype(state.t.dtype),
     )
-    view = probes.StepView(f, x, value, g, u, eta)
+    view = probes.StepView(f, x, value, _join(g), _join(u), eta)
     seen = dict(probes.standard(view, lane.minimizers))
     for name in program.probes:
         seen[name] = registry.factories("probe")[name](view)
@@ -164,9 +200,12 @@ def _step(
 @partial(jax.jit, static_argnums=0)
 def start(program: Program, lanes: Lanes, x0: Float[Array, "d B"]) -> State:
     """The state at step 0."""
-    rule = jax.vmap(lambda lane, x: _rule(program, lane).init(x), in_axes=-1, out_axes=-1)
-    split = jax.vmap(_split, in_axes=-1, out_axes=-1)
-    return State(split(x0), rule(lanes, x0), jnp.zeros(x0.shape[-1], jnp.int64))
+
+    def one(lane: Lanes, x: Float[Array, " d"]) -> tuple[Any, Any]:
+        return _split(x), _rule(program, lane).init(_split(x) if program.elementwise else x)
+
+    x, rule = jax.vmap(one, in_axes=-1, out_axes=-1)(lanes, x0)
+    return State(x, rule, jnp.zeros(x0.shape[-1], jnp.int32))
 
 
 @partial(jax.jit, static_argnums=0)

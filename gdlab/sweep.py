@@ -95,8 +95,12 @@ def record_marks(steps: int, spacing: str = "log", points: int = 100) -> Int[np.
 
 
 def width(dim: int) -> int:
-    """Lanes in a block: it depends on the dimension alone, so that a lane's bits do too."""
-    return int(np.clip(2 ** int(math.log2(2048 / dim)), 16, 1024)) if dim < 2048 else 16
+    """Lanes in a block: it depends on the dimension alone, so that a lane's bits do too.
+
+    Wide enough to fill vectors and to hide the loop's own cost, narrow enough to stay in the
+    first-level cache and to leave a single descent quick.
+    """
+    return int(np.clip(2 ** int(math.log2(max(640 / dim, 1))), 16, 256))
 
 
 def plan(jobs: Sequence[Job]) -> list[Group]:
@@ -114,6 +118,9 @@ def plan(jobs: Sequence[Job]) -> list[Group]:
             schedule=job.schedule.transform,
             probes=job.probes,
             keep_path=o.dim <= PATH_DIM,
+            elementwise=job.method.elementwise
+            and job.schedule.transform is None
+            and o.dim <= descent.APART,
         )
         shared = tuple((name, _digest(data[name], digests)) for name in o.shared)
         shapes = tuple((name, np.shape(v)) for name, v in data.items() if name not in o.shared)
@@ -339,6 +346,7 @@ class _Pool:
         step = np.broadcast_to(self.marks.astype(float), (self.n, rows)).copy()
         step[np.arange(self.n), self.length - 1] = self.end
         columns["step"] = step
+        columns["angle"] = 2 * np.arctan(columns.pop("tan_half_angle"))
         columns["grad_evals"] = step.copy()
         for name in ("f_evals", "hvp_evals"):
             columns.setdefault(name, np.zeros((self.n, rows)))

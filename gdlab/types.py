@@ -127,11 +127,14 @@ class Method:
         name: as in `conf/method`.
         transform: module-level factory of the optax transformation g -> p.
         params: its numbers, or functions of the objective's facts; they ride in lanes.
+        elementwise: p_i depends on the history of g_i alone, so that the runner may hand over the
+            coordinates one by one (a tuple of scalars), which fuses best.
     """
 
     name: str
     transform: Callable[..., optax.GradientTransformationExtraArgs]
     params: Mapping[str, float | FromFacts] = field(default_factory=dict)
+    elementwise: bool = False
 
 
 @dataclass(frozen=True)

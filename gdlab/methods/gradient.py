@@ -18,7 +18,7 @@ def gradient() -> Method:
     Guarantee: f(x_{t+1}) <= f(x_t) - eta (1 - L eta/2) |g_t|^2 (`theory.descent_lemma`).
     Reference: Cauchy (1847); Goodfellow, Bengio and Courville (2016), eqs. 4.3 to 4.5.
     """
-    return Method("gradient", transform=steepest)
+    return Method("gradient", transform=steepest, elementwise=True)
 
 
 def steepest() -> optax.GradientTransformation:

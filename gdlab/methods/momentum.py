@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from gdlab import registry
-from gdlab.types import Facts, Method
+from gdlab.types import Facts, FromFacts, Method
 
 
 def trace(momentum: Any) -> optax.GradientTransformation:
@@ -24,10 +24,10 @@ def lookahead_trace(momentum: Any) -> optax.GradientTransformation:
 
 
 class GrowingTraceState(NamedTuple):
-    """The trace v, and the steps taken."""
+    """The trace v, and the steps taken, t."""
 
     v: Float[Array, " d"]
-    count: Int[Array, ""]
+    t: Int[Array, ""]
 
 
 def growing_trace() -> optax.GradientTransformation:
@@ -39,9 +39,9 @@ def growing_trace() -> optax.GradientTransformation:
     def update(
         g: Float[Array, " d"], state: GrowingTraceState, x: Any = None
     ) -> tuple[Float[Array, " d"], GrowingTraceState]:
-        t = state.count.astype(g.dtype)
+        t = state.t.astype(g.dtype)
         v = g + jnp.maximum(t - 1, 0) / (t + 2) * state.v
-        return -(g + t / (t + 3) * v), GrowingTraceState(v, state.count + 1)
+        return -(g + t / (t + 3) * v), GrowingTraceState(v, state.t + 1)
 
     return optax.GradientTransformation(init, update)
 
@@ -91,7 +91,7 @@ def heavy_ball(momentum: float | Literal["optimal"] = 0.9) -> Method:
     """
     _momentum(momentum)
     m = heavy_ball_optimal if momentum == "optimal" else momentum
-    return Method("heavy_ball", transform=trace, params={"momentum": m})
+    return Method("heavy_ball", transform=trace, params={"momentum": m}, elementwise=True)
 
 
 @registry.method
@@ -121,8 +121,9 @@ def nesterov(momentum: float | Literal["optimal", "tuned", "convex"] = 0.9) -> M
     if momentum == "convex":
         return Method("nesterov", transform=growing_trace)
     _momentum(momentum)
-    m = {"optimal": nesterov_optimal, "tuned": nesterov_tuned}.get(str(momentum), momentum)
-    return Method("nesterov", transform=lookahead_trace, params={"momentum": m})
+    named: dict[str, FromFacts] = {"optimal": nesterov_optimal, "tuned": nesterov_tuned}
+    m = named[momentum] if isinstance(momentum, str) else momentum
+    return Method("nesterov", transform=lookahead_trace, params={"momentum": m}, elementwise=True)
 
 
 def _momentum(momentum: float | str) -> None:

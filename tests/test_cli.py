@@ -1,0 +1,195 @@
+"""The command line: verbs, bad input in one line with exit code 2, and nothing left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gdlab import config, registry
+from gdlab.cli import main
+
+GROUPS = ("objective", "init", "schedule", "method")
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return tmp_path
+
+
+def gdlab(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    code = main(list(args))
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+BAD = [
+    # what is typed, and what the one line says
+    (["objective=himelblau"], ["objective=himelblau", "himmelblau"]),
+    (["schedule=constnt"], ["schedule=constnt", "constant"]),
+    (["method=heavyball"], ["method=heavyball", "heavy_ball"]),
+    (["init=unifrom"], ["init=unifrom", "uniform"]),
+    (["schedule.etta=0.1"], ["schedule.etta", "schedule.eta"]),
+    (["stepz=10"], ["stepz", "steps"]),
+    (["+schedule.nonsense=1"], ["schedule.nonsense=1", "constant has no such key"]),
+    (["+stop.gtl=1"], ["stop.gtl", "gtol"]),
+    (["schedule.eta=fast"], ["schedule.eta=fast", "number"]),
+    (["schedule.eta=-0.1"], ["eta=-0.1", "> 0"]),
+    (["schedule.eta=nan"], ["eta=nan"]),
+    (["steps=-5"], ["steps=-5", ">= 0"]),
+    (["steps=1.5"], ["steps=1.5", "integer"]),
+    (["seed=-1"], ["seed=-1", ">= 0"]),
+    (["stop.gtol=-1"], ["stop.gtol=-1"]),
+    (["precision=float16"], ["precision=float16", "float32"]),
+    (["numerics=quick"], ["numerics=quick", "exact"]),
+    (["record.probes=[sharpnes]"], ["record.probes", "sharpness"]),
+    (["init.low=3", "init.high=-3"], ["init.low"]),
+    (["init=point", "init.x=[1,2,3]"], ["init.x", "himmelblau", "2"]),
+    (["objective=rosenbrock", "schedule.unit=1/L"], ["needs L", "rosenbrock has none"]),
+    (["schedule=exact"], ["exact needs a quadratic", "himmelblau"]),
+    (["objective=rosenbrock", "objective.dim=0"], ["dim"]),
+    (["tracking.uri=http://127.0.0.1:9"], ["tracking.uri"]),
+    (["tracking.uri=sqlite:////proc/none/mlflow.db"], ["tracking.uri"]),
+    (["tracking.uri=nonsense"], ["tracking.uri=nonsense"]),
+    (["tracking.artifacts=some"], ["tracking.artifacts=some", "never"]),
+    (["stdy"], ["stdy", "study"]),
+    (["study"], ["study", "textbook"]),
+    (["study", "txtbook"], ["txtbook", "textbook"]),
+    (["figures", "txtbook"], ["txtbook", "textbook"]),
+    (["show", "objective=himelblau"], ["himmelblau"]),
+    (["show", "objectiv=himmelblau"], ["objective"]),
+    (["show"], ["GROUP=CHOICE"]),
+    (["list", "objectivs"], ["objectives"]),
+    (["ui", "port=0"], ["port=0"]),
+    (["ui", "tracking.uri=sqlite:///none.db"], ["none.db"]),
+    (["--import", "no_such_module"], ["no_such_module"]),
+    (["--import"], ["--import"]),
+]
+
+
+@pytest.mark.parametrize(("args", "says"), BAD, ids=lambda v: " ".join(v)[:50])
+def test_bad_input_is_one_line_exit_2_and_leaves_nothing(capsys, empty_folder, args, says) -> None:
+    code, out, err = gdlab(capsys, *args)
+    assert code == 2, err
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    for word in says:
+        assert word in err, err
+    left = {p.name for p in empty_folder.iterdir()} - {
+        "mlflow.db",
+        "mlflow.db-wal",
+        "mlflow.db-shm",
+    }
+    assert not left
+    assert not out
+
+
+def test_help_version_list_and_show_import_neither_jax_nor_mlflow() -> None:
+    probe = textwrap.dedent(
+        """
+        import sys
+        from gdlab.cli import main
+        for args in (["--help"], ["--version"], ["list"], ["list", "probes"]):
+            assert main(args) == 0
+        heavy = {"jax", "mlflow", "matplotlib", "optax", "hydra"} & set(sys.modules)
+        assert not heavy, heavy
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for word in ("himmelblau", "backtracking", "nesterov", "sharpness", "gdlab -m"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_choice_says_what_it_is_and_lists_every_key_of_its_factory(group) -> None:
+    choices = config.choices(group)
+    assert choices
+    for choice in choices:
+        assert choice.words, choice
+        keys = yaml.safe_load((config.folder("conf") / group / f"{choice.name}.yaml").read_text())
+        factory = registry.factories(group)[keys.pop("name")]
+        assert set(keys) <= set(registry.keys_of(factory)), choice
+    used = {
+        yaml.safe_load((config.folder("conf") / group / f"{c.name}.yaml").read_text())["name"]
+        for c in choices
+    }
+    assert used == {
+        n for n, f in registry.factories(group).items() if f.__module__.startswith("gdlab.")
+    }
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_choice_can_be_shown(capsys, group) -> None:
+    for choice in config.choices(group):
+        code, out, err = gdlab(capsys, "show", f"{group}={choice.name}")
+        assert code == 0, err
+        assert len(out.splitlines()) > 2
+
+
+def test_one_run_is_tracked_and_known_the_second_time(capsys) -> None:
+    from gdlab.tracking.read import load
+
+    args = ["seed=3", "steps=200"]
+    assert gdlab(capsys, *args)[0] == 0
+    code, out, _ = gdlab(capsys, *args)
+    assert code == 0
+    assert "already" in out
+    runs = load()
+    assert len(runs) == 1
+    row = runs.iloc[0]
+    assert row["status"] == "converged"
+    assert row["critical_kind"] == "minimum"
+    assert row["objective.name"] == "himmelblau"
+    assert row["seed"] == 3
+    assert row["loss"] < 1e-12
+    assert gdlab(capsys, *args, "resume=false")[0] == 0
+    assert len(load()) == 2
+
+
+def test_a_descent_that_diverges_is_a_finished_run(capsys) -> None:
+    from gdlab.tracking.read import load
+
+    code, out, _ = gdlab(
+        capsys, "objective=rosenbrock", "init=point", "init.x=[-1.2,1]", "schedule.eta=1"
+    )
+    assert code == 0
+    assert "diverged" in out
+    assert load().iloc[0]["status"] == "diverged"
+
+
+def test_a_users_own_objective_by_import(capsys, empty_folder) -> None:
+    (empty_folder / "my_lab.py").write_text(
+        textwrap.dedent(
+            """
+            import gdlab
+
+            def f(data, x):
+                return data["scale"] * (x**8).sum()
+
+            @gdlab.register.objective
+            def octic(scale: float = 1.0) -> gdlab.Objective:
+                "An eighth power."
+                return gdlab.Objective(f, dim=2, data={"scale": scale}, name="octic")
+            """
+        )
+    )
+    point = ["init=point", "init.x=[1,1]", "tracking=off", "steps=50"]
+    code, out, err = gdlab(
+        capsys, "--import", "my_lab", "objective=octic", "objective.scale=0.5", *point
+    )
+    assert code == 0, err
+    assert "octic" in out
+    assert "octic" in gdlab(capsys, "--import", "my_lab", "list", "objectives")[1]
+    assert "eighth" in gdlab(capsys, "--import", "my_lab", "show", "objective=octic")[1]
+    code, _, err = gdlab(
+        capsys, "--import", "my_lab", "objective=octic", "objective.scal=1", *point
+    )
+    assert (code, "scale" in err) == (2, True)
