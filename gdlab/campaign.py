@@ -138,6 +138,8 @@ def carry_out(
     """
     listener = listener or Listener()
     built = _built(configs, overrides)
+    if len(built) == 1 and built[0].error is not None:
+        raise built[0].error
     store = None
     if settings.uri is not None:
         from gdlab.tracking.store import open_store

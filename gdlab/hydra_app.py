@@ -29,6 +29,8 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
     before, sys.argv = sys.argv, ["gdlab", *args]
     try:
         app()
+        if session.error is not None:
+            raise session.error
     except UsageError:
         raise
     except Exception as error:
@@ -47,13 +49,19 @@ class Session:
     def __init__(self, screen: Screen, command: str) -> None:
         self.screen, self.command = screen, command
         self.failed = 0
+        self.error: Exception | None = None
 
         def task(cfg: Any) -> float | None:
             from hydra.core.hydra_config import HydraConfig
 
-            (outcome,) = self.batch([cfg], [list(HydraConfig.get().overrides.task)], None)
+            # Hydra would print a line of its own for an error that is raised in here.
+            try:
+                (outcome,) = self.batch([cfg], [list(HydraConfig.get().overrides.task)], None)
+            except UsageError as error:
+                self.error = error
+                return None
             if outcome.error is not None:
-                raise outcome.error
+                self.error = outcome.error
             return outcome.value
 
         task.batch = self.batch  # type: ignore[attr-defined]

@@ -99,7 +99,7 @@ def resolve(
             raise UsageError(f"{kind}.{key}={value}: {name} has no such key; {suggest(key, keys)}")
     resolved = {}
     for key in keys:
-        if key in params:
+        if key in params and not _is_missing(params[key]):
             resolved[key] = check(f"{kind}.{key}", params[key], hints.get(key, Any))
         elif parameters[key].default is inspect.Parameter.empty:
             raise UsageError(f"{kind}.{key} is missing: {name} takes {_words(hints.get(key))}")
@@ -152,6 +152,10 @@ def _signature(
 @functools.lru_cache(maxsize=512)
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def _is_missing(value: Any) -> bool:
+    return isinstance(value, str) and value == "???"  # YAML's mark of a key without default
 
 
 def _words(hint: Any) -> str:

@@ -38,10 +38,10 @@ def show(group: str, choice: str, screen: Screen) -> None:
     screen.say(inspect.getdoc(factory) or "")
     if group == "probe":
         return
-    params = registry.resolve(group, factory.__name__, keys)
-    if params:
+    if keys:
+        rows = [(f"{group}.{k}", "to be given" if v == "???" else _text(v)) for k, v in keys.items()]
         screen.say()
-        screen.table([(f"{group}.{k}", _text(v)) for k, v in params.items()], ("key", "default"))
+        screen.table(rows, ("key", "default"))
     if group == "objective":
         _facts(registry.build(group, factory.__name__, keys), screen)
 

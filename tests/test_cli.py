@@ -51,7 +51,7 @@ BAD = [
     (["record.probes=[sharpnes]"], ["record.probes", "sharpness"]),
     (["init.low=3", "init.high=-3"], ["init.low"]),
     (["init=point", "init.x=[1,2,3]"], ["init.x", "himmelblau", "2"]),
-    (["objective=rosenbrock", "schedule.unit=1/L"], ["needs L", "rosenbrock has none"]),
+    (["objective=rosenbrock", "schedule.unit=2/(L+mu)"], ["needs mu", "rosenbrock has none"]),
     (["schedule=exact"], ["exact needs a quadratic", "himmelblau"]),
     (["objective=rosenbrock", "objective.dim=0"], ["dim"]),
     (["tracking.uri=http://127.0.0.1:9"], ["tracking.uri"]),
