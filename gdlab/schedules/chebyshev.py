@@ -18,10 +18,10 @@ Order = Literal["fractal", "ascending", "descending"]
 
 
 class ChebyshevState(NamedTuple):
-    """The step just taken, and the steps taken."""
+    """The step just taken, and the steps taken, t."""
 
     step_size: Float[Array, ""]
-    count: Int[Array, ""]
+    t: Int[Array, ""]
 
 
 def fractal_order(n: int) -> Int[np.ndarray, " n"]:
@@ -57,9 +57,9 @@ class Cycle:
         def update(
             p: Float[Array, " d"], state: ChebyshevState, x: Any = None, **_: Any
         ) -> tuple[Float[Array, " d"], ChebyshevState]:
-            cosine = jnp.asarray(cosines, p.dtype)[state.count % self.n]
+            cosine = jnp.asarray(cosines, p.dtype)[state.t % self.n]
             eta = jnp.asarray(2 / ((L + mu) - (L - mu) * cosine), p.dtype)
-            return eta * p, ChebyshevState(eta, state.count + 1)
+            return eta * p, ChebyshevState(eta, state.t + 1)
 
         return optax.GradientTransformationExtraArgs(init, update)
 

@@ -17,7 +17,10 @@ def constant(eta: float = 0.01, unit: Unit = "absolute") -> Schedule:
     Args:
         eta: step size > 0, as a multiple of `unit`.
         unit: `absolute`, `1/L`, `2/(L+mu)` (the fastest constant step for the gradient on a
-            strongly convex quadratic) or `4/(sqrt(L)+sqrt(mu))^2` (for the heavy ball).
+            strongly convex quadratic), `4/(3L+mu)` (for Nesterov, tuned) or
+            `4/(sqrt(L)+sqrt(mu))^2` (for the heavy ball).
+
+    On a command line Hydra wants brackets quoted: 'schedule.unit="2/(L+mu)"'.
 
     Needs: L for `1/L`; L and mu for the other units.
     Guarantee: with eta <= 1/L and f convex, f(x_t) - f* <= |x_0 - x*|^2 / (2 eta t)
