@@ -94,6 +94,12 @@ def explained(error: Exception, overrides: Sequence[str]) -> UsageError | None:
     if found := re.search(r"Key '([^']+)' is not in struct.*full_key: (\S+)", text):
         key = found[2]
         return UsageError(f"{key}: no such key; {registry.suggest(key, known_keys(overrides))}")
+    if "override grammar" in text or "override_grammar" in text:
+        shown = next(
+            (o for o in overrides if re.search(r"[^\w.,=/+~\-\[\]@:]", o)), " ".join(overrides)
+        )
+        key, _, value = shown.partition("=")
+        return UsageError(f"{shown}: not in Hydra's grammar; quote the value: '{key}=\"{value}\"'")
     kind = type(error).__module__
     if kind.startswith(("hydra.", "omegaconf.")):
         return UsageError(f"{text[:300]} (in: {' '.join(overrides)})")
