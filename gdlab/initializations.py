@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import qmc
 
 from gdlab import registry
 from gdlab.registry import UsageError
@@ -138,6 +137,8 @@ def sobol(
     _ordered(low, high)
 
     def draw(objective: Objective, rng: np.random.Generator) -> Starts:
+        from scipy.stats import qmc  # a second of import, for this one alone
+
         _fits("samples", samples, samples, objective)
         if objective.dim > qmc.Sobol.MAXDIM:
             raise UsageError(f"init=sobol: takes dim <= {qmc.Sobol.MAXDIM}; use init=uniform")

@@ -193,7 +193,7 @@ def bind(params: Mapping[str, Any], objective: Objective) -> dict[str, float]:
     """
     try:
         return {name: v(objective.facts) if callable(v) else v for name, v in params.items()}
-    except MissingFact as error:
+    except ValueError as error:  # a fact that is missing, or that does not allow the rule
         raise MissingFact(str(error).replace("this objective", objective.name)) from None
 
 
