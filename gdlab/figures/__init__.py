@@ -1,0 +1,1 @@
+"""Figures: pure functions of tables and arrays. The only room that knows matplotlib."""
