@@ -1,0 +1,140 @@
+"""Newton's method on the gradient, from an end point to the critical point beside it.
+
+The step is Levenberg's, with a damping that fades with the gradient:
+
+    p = -(H^2 + m^2)^-1 H g,    m = c |g|,
+
+which is Newton's step -H^-1 g once |g| is small against the eigenvalues of H, heads for saddles
+and maxima as well, and does not move along null directions: it converges quadratically to a line
+of critical points too. A trial point counts only if |g| falls. Where H vanishes with the
+gradient, Newton's step falls short by a fixed factor, p_k+1 = rho p_k; the sum of the geometric
+series, p / (1 - rho), is tried first.
+
+Reference: N. Yamashita and M. Fukushima, Computing Suppl. 15 (2001) 239 (m from |g|);
+R. F. Ortega and W. C. Rheinboldt, 1970, sec. 10.2 (linear convergence at singular roots).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gdlab.critical.derivatives import EPS, Derivatives
+
+STEPS = 60
+
+
+@dataclass
+class Polished:
+    """Where polishing ended; rows belong to the points that were given.
+
+    Attributes:
+        x, value, g, H: the end of polishing and the derivatives there.
+        eigenvalues, vectors: of H, ascending.
+        left: polishing left the neighbourhood (the point is where it was last inside).
+    """
+
+    x: Float[np.ndarray, "m d"]
+    value: Float[np.ndarray, " m"]
+    g: Float[np.ndarray, "m d"]
+    H: Float[np.ndarray, "m d d"]
+    eigenvalues: Float[np.ndarray, "m d"]
+    vectors: Float[np.ndarray, "m d d"]
+    left: Bool[np.ndarray, " m"]
+
+
+def norm(a: Float[np.ndarray, "m *s"]) -> Float[np.ndarray, " m"]:
+    """Euclidean norm of each row, safe against overflow and underflow."""
+    flat = np.abs(a.reshape(len(a), math.prod(a.shape[1:])))
+    largest = flat.max(axis=1, initial=0.0)
+    safe = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+    return safe * np.sqrt(np.sum((flat / safe[:, None]) ** 2, axis=1))
+
+
+def eigen(H: Float[np.ndarray, "m d d"]) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues ascending and eigenvectors; NaN where H is not finite."""
+    bad = ~np.isfinite(H).all(axis=(1, 2))
+    safe = np.where(bad[:, None, None], 0.0, H)
+    values, vectors = np.linalg.eigh(safe)
+    values[bad] = np.nan
+    return values, vectors
+
+
+def levenberg(
+    g: Float[np.ndarray, "m d"],
+    eigenvalues: Float[np.ndarray, "m d"],
+    vectors: Float[np.ndarray, "m d d"],
+    damping: Float[np.ndarray, " m"],
+) -> Float[np.ndarray, "m d"]:
+    """-(H^2 + m^2)^-1 H g from the eigenvalues of H, scaled so that nothing under- or overflows."""
+    size = np.abs(eigenvalues).max(axis=1)
+    size = np.where(size > 0, size, 1.0)[:, None]
+    lam, m = eigenvalues / size, damping[:, None] / size
+    along = np.einsum("mij,mi->mj", vectors, g / size)
+    with np.errstate(all="ignore"):
+        step = along / (lam + m * (m / lam))
+    return -np.einsum("mij,mj->mi", vectors, np.where((lam == 0) | np.isnan(step), 0.0, step))
+
+
+def polish(
+    at: Derivatives,
+    x: Float[np.ndarray, "m d"],
+    points: Int[np.ndarray, " m"],
+    reach: Float[np.ndarray, " m"],
+    most: Float[np.ndarray, " m"],
+    steps: int = STEPS,
+) -> Polished:
+    """Polishes the points x.
+
+    Args:
+        points: whose data each row is evaluated with.
+        reach: the neighbourhood is at least this wide, and ten Newton steps if that is more ...
+        most: ... but at most this wide.
+        steps: trial points at most.
+    """
+    n, start = len(x), x.copy()
+    value, g, H = at.hessians(x, points)
+    eigenvalues, vectors = eigen(H)
+    now = Polished(x.copy(), value, g, H, eigenvalues, vectors, np.zeros(n, bool))
+    size = norm(g)
+    floor = np.abs(eigenvalues).max(axis=1, initial=0.0) * 1e-13
+    first = norm(levenberg(g, eigenvalues, vectors, floor))
+    radius = np.clip(10 * first, reach, most)
+    c, rho, before = np.ones(n), np.zeros(n), np.zeros(n)
+    alive = np.isfinite(size) & np.isfinite(eigenvalues).all(axis=1) & (size > 0)
+    boosted = np.zeros(n, bool)
+    for _ in range(steps):
+        i = np.flatnonzero(alive)
+        if not len(i):
+            break
+        p = levenberg(now.g[i], now.eigenvalues[i], now.vectors[i], c[i] * size[i])
+        length, ulp = norm(p), 4 * EPS * norm(now.x[i])
+        boost = (rho[i] > 0.25) & (rho[i] < 0.97) & ~boosted[i]
+        boosted[i] = boost
+        trial = now.x[i] + p / np.where(boost, 1 - rho[i], 1.0)[:, None]
+        left = ~(norm(trial - start[i]) <= radius[i])
+        done = (length <= ulp) | left
+        now.left[i[left & ~boost]] = True
+        alive[i[done & ~(left & boost)]] = False
+        i, p, length, trial = (a[~done] for a in (i, p, length, trial))
+        boost = boost[~done]
+        value, g, H = at.hessians(trial, points[i])
+        better = (norm(g) < size[i]) & np.isfinite(H).all(axis=(1, 2))
+        hit, miss = i[better], i[~better & ~boost]
+        now.x[hit], now.value[hit] = trial[better], value[better]
+        now.g[hit], now.H[hit] = g[better], H[better]
+        now.eigenvalues[hit], now.vectors[hit] = eigen(H[better])
+        size[hit] = norm(g[better])
+        plain = better & ~boost
+        with np.errstate(all="ignore"):
+            ratio = length / before[i]
+        rho[i] = np.where(plain & np.isfinite(ratio), ratio, 0.0)
+        before[i] = np.where(plain, length, 0.0)
+        c[hit] = np.maximum(c[hit] / 4, 1.0)
+        c[miss] *= 16
+        alive[miss[c[miss] > 1e12]] = False
+        alive[hit[size[hit] == 0]] = False
+    return now
