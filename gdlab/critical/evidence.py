@@ -29,6 +29,7 @@ class Evidence:
         step: Newton's step, without the directions whose eigenvalue is within rounding of zero.
         g_null: norm of the gradient along those directions.
         kink: the gradient jumps.
+        rough: the Hessian jumps.
         constant: gradient and Hessian are zero throughout a neighbourhood.
     """
 
@@ -37,6 +38,7 @@ class Evidence:
     step: Float[np.ndarray, " m"]
     g_null: Float[np.ndarray, " m"]
     kink: Bool[np.ndarray, " m"]
+    rough: Bool[np.ndarray, " m"]
     constant: Bool[np.ndarray, " m"]
 
 
@@ -75,38 +77,46 @@ def weigh(
     _, _, H = at.hessians(p.x + 3 * step, points)
     with np.errstate(invalid="ignore"):
         moved = 2 * norm(H - p.H)
-    return Evidence(
-        g_error,
-        np.where(np.isfinite(moved), H_error + moved, np.inf),
-        norm(step),
-        g_null,
-        *_neighbourhood(at, p, points, scale, g_error),
-    )
+    step_length = norm(step)
+    error = np.where(np.isfinite(moved), H_error + moved, np.inf)
+    rough = _rough(at, p, points, scale, g_error, H_error)
+    return Evidence(g_error, error, step_length, g_null, *rough, _constant(at, p, points, scale))
 
 
-def _neighbourhood(
-    at: Derivatives, p: Polished, points: np.ndarray, scale: np.ndarray, g_error: np.ndarray
+def _rough(
+    at: Derivatives,
+    p: Polished,
+    points: np.ndarray,
+    scale: np.ndarray,
+    g_error: np.ndarray,
+    H_error: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kinks and constant regions, from gradients at a few distances.
+    """Whether the gradient, and the Hessian, jump.
 
-    |g(x + h v) - g(x) - h H v| is O(h^2) where f is smooth; a kink's does not shrink with h.
+    Between points some units in the last place apart a smooth function changes 1e10 times less
+    than between points 1e-5 apart; a kink changes it as much.
     """
-    v = pattern(p.x.shape[1])
-    rest, flat = [], (size := norm(p.g)) == 0
-    flat &= norm(p.H) == 0
-    Hv = np.einsum("mij,j->mi", p.H, v)
-    for h in (1e-5, 1e-5 / 8, 1e-5 / 64):
-        way = (h * scale)[:, None]
-        _, g = at.gradients(p.x + way * v, points)
-        rest.append(norm(g - p.g - way * Hv))
-    with np.errstate(all="ignore"):
-        kink = (rest[2] > 0.5 * rest[1]) & (rest[1] > 0.5 * rest[0])
-        kink &= rest[2] > 1e3 * np.maximum(g_error, EPS * size)
-    which = np.flatnonzero(flat)
+    g_far, H_far = np.zeros(len(p.x)), np.full(len(p.x), np.inf)
+    way = 1e-5 * scale[:, None] * pattern(p.x.shape[1])
+    with np.errstate(invalid="ignore"):
+        for sign in (1, -1):
+            _, g, H = at.hessians(p.x + sign * way, points)
+            g_far = np.fmax(g_far, norm(g - p.g))
+            H_far = np.fmin(H_far, norm(H))
+        kink = (g_error > 4e-3 * g_far) & (g_error > 1e5 * EPS * np.abs(p.value) / scale)
+        return kink & (g_far > 0), H_error > 0.1 * H_far
+
+
+def _constant(
+    at: Derivatives, p: Polished, points: np.ndarray, scale: np.ndarray
+) -> Bool[np.ndarray, " m"]:
+    """Whether gradient and Hessian are zero throughout a neighbourhood."""
+    flat = (norm(p.g) == 0) & (norm(p.H) == 0)
+    v, which = pattern(p.x.shape[1]), np.flatnonzero(flat)
     for h in (1e-2, -1e-2):
         _, g = at.gradients(p.x[which] + h * scale[which, None] * v, points[which])
         flat[which] &= norm(g) == 0
-    return kink, flat
+    return flat
 
 
 def fading(

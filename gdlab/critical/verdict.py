@@ -133,7 +133,7 @@ def _dense(
     out = []
     for k in range(len(points)):
         name, note = str(kind[k]), ""
-        bare = not np.isfinite(p.eigenvalues[k]).all()
+        bare = not np.isfinite(p.eigenvalues[k]).all() or bool(evidence.rough[k])
         if not arrived[k]:
             if critical[k]:
                 where = "" if reached[k] < 0 else f" (known point {reached[k]})"
@@ -151,10 +151,10 @@ def _dense(
             continue
         if evidence.kink[k]:
             name, note = "not_critical", "the gradient jumps here: f is not differentiable"
-        elif bare:
+        elif bare and before[k] <= 1e3 * gtol[points[k]]:
             name = "degenerate"
-            note = "the gradient is small, but the Hessian is not finite: f is not twice differentiable here"
-        elif name == "flat" and before[k] > 1e3 * gtol[points[k]]:
+            note = "the gradient is small, but f is not twice differentiable here: no Hessian"
+        elif bare or (name == "flat" and before[k] > 1e3 * gtol[points[k]]):
             name, note = "not_critical", "the gradient is not small here"
         elif name == "flat":
             name = "plateau"
