@@ -186,7 +186,10 @@ class Campaign:
         self.listener.planned(self._plan(todo, order, groups))
         if self.settings.dry_run:
             return [Outcome(o) for o in self.overrides]
-        with ThreadPoolExecutor(1, "store") as writer, _Writes(writer, self.store) as writes:
+        with (
+            ThreadPoolExecutor(1, "store") as writer,
+            _Writes(writer, self.store, force=not self.settings.resume) as writes,
+        ):
             for i in todo:
                 if self.built[i].error is not None:
                     self._failed([i], self.built[i].error, writes)
@@ -207,15 +210,23 @@ class Campaign:
         self.first: dict[str, int] = {}
         for i, built in enumerate(self.built):
             self.first.setdefault(built.key, i)
-        keys = self.store.finished_keys() if self.store and self.settings.resume else {}
-        for key, i in self.first.items():
-            if key in keys:
-                self.outcomes[i] = Outcome(
-                    self.overrides[i],
-                    run_id=keys[key],
-                    known=True,
-                    params=self.built[i].params,
-                )
+        if self.store is None or not self.settings.resume:
+            return list(self.first.values())
+        self.store.repair()
+        stored = self.store.finished_keys()
+        have = [(i, stored[key]) for key, i in self.first.items() if key in stored]
+        finals = self.store.finals() if have else {}
+        for i, run_id in have:
+            final = finals.get(run_id, {})
+            self.outcomes[i] = Outcome(
+                self.overrides[i],
+                value=final.get("loss"),
+                run_id=run_id,
+                known=True,
+                status=final.get(keys.STATUS),
+                verdict=final.get(keys.CRITICAL_KIND),
+                params=self.built[i].params,
+            )
         return [i for i in self.first.values() if i not in self.outcomes]
 
     def _plan(self, todo: list[int], order: list[int], groups: Sequence[sweep.Group]) -> Plan:
@@ -284,9 +295,8 @@ class Campaign:
         built, settings = self.built[i], self.settings
         now = int(time.time() * 1000)
         study = {keys.STUDY: settings.study} if settings.study else {}
-        key = built.key if settings.resume else f"{built.key}-{now}"
         return RunData(
-            run_id=keys.run_id_for(settings.experiment, key),
+            run_id=keys.run_id_for(settings.experiment, built.key),
             name=describe.run_name(built.params, self.swept),
             params=describe.params_text(built.params),
             tags={
@@ -389,8 +399,8 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
 class _Writes:
     """Runs on their way to the store, one batch behind the computation."""
 
-    def __init__(self, writer: ThreadPoolExecutor, store: Any) -> None:
-        self.writer, self.store = writer, store
+    def __init__(self, writer: ThreadPoolExecutor, store: Any, force: bool) -> None:
+        self.writer, self.store, self.force = writer, store, force
         self.pending: Future[None] | None = None
 
     def __enter__(self) -> _Writes:
@@ -406,7 +416,7 @@ class _Writes:
 
     def _write(self, runs: Sequence[RunData], then: Callable[[], None]) -> None:
         if self.store is not None:
-            self.store.write(runs)
+            self.store.write(runs, force=self.force)
         then()
 
     def _wait(self) -> None:

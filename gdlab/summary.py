@@ -44,6 +44,7 @@ def _one(outcome: Outcome, screen: Screen) -> None:
         return  # the caller raises it
     screen.say(describe.run_name(outcome.params, ["seed"]), style="bold")
     if outcome.known:
+        screen.say(f"{outcome.status}; {outcome.verdict or 'not judged'}; loss {outcome.value:.6g}")
         screen.say("the store has this run already; resume=false runs it again")
         return
     record = outcome.record

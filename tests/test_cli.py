@@ -151,8 +151,9 @@ def test_one_run_is_tracked_and_known_the_second_time(capsys) -> None:
     assert row["objective.name"] == "himmelblau"
     assert row["seed"] == 3
     assert row["loss"] < 1e-12
-    assert gdlab(capsys, *args, "resume=false")[0] == 0
-    assert len(load()) == 2
+    code, out, _ = gdlab(capsys, *args, "resume=false")
+    assert (code, "already" in out) == (0, False)
+    assert len(load()) == 1
 
 
 def test_a_descent_that_diverges_is_a_finished_run(capsys) -> None:

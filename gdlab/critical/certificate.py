@@ -21,13 +21,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gdlab.critical import interval as iv
-from gdlab.critical.enclosure import Enclosure, NotCertifiable
+from gdlab.critical.enclosure import Boxes, Enclosure, NotCertifiable
 from gdlab.critical.interval import Interval
 from gdlab.types import Objective, Verdict
 
+BATCH = 4096  # boxes at a time
+
 
 def krawczyk(
-    enclosure: Enclosure, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"], H: Interval
+    enclosure: Enclosure,
+    lo: Float[np.ndarray, "B d"],
+    hi: Float[np.ndarray, "B d"],
+    H: Interval,
+    data: Boxes = None,
 ) -> Interval:
     """K(X) of each box, given H enclosed over it; infinite where no Y is found."""
     d = lo.shape[1]
@@ -43,7 +49,7 @@ def krawczyk(
     c = lo + 0.5 * (hi - lo)
     x, center = Interval(lo, hi), iv.exact(c)
     rest = iv.sub(iv.exact(np.eye(d)[None]), iv.product(Y, H))
-    move = iv.sub(iv.dot(rest, iv.sub(x, center)), iv.dot(Y, enclosure.g(c, c)))
+    move = iv.sub(iv.dot(rest, iv.sub(x, center)), iv.dot(Y, enclosure.g(c, c, data)))
     K = iv.add(center, move)
     lost = (singular | ~regular)[:, None]
     return Interval(np.where(lost, -np.inf, K.lo), np.where(lost, np.inf, K.hi))
@@ -58,6 +64,7 @@ def certify(
     objective: Objective | Enclosure,
     x: Float[np.ndarray, "m d"],
     radius: float | Float[np.ndarray, " m"] = 1e-7,
+    data: Boxes = None,
 ) -> Bool[np.ndarray, " m"]:
     """Whether exactly one critical point is proved to lie within `radius` (maximum norm) of each x.
 
@@ -68,33 +75,52 @@ def certify(
     x = np.atleast_2d(np.asarray(x, float))
     r = np.broadcast_to(np.asarray(radius, float), (len(x),))[:, None]
     lo, hi = x - r, x + r
-    return inside(krawczyk(enclosure, lo, hi, enclosure.H(lo, hi)), lo, hi)
+    H = enclosure.H(lo, hi, data)
+    return inside(krawczyk(enclosure, lo, hi, H, data), lo, hi)
 
 
 def certify_verdicts(
     objectives: Sequence[Objective], owner: np.ndarray, verdicts: list[Verdict]
 ) -> None:
-    """Marks in place the verdicts whose point the test proves.
+    """Marks in place the verdicts whose point the test proves; the objectives share their code.
 
     Points that agree to nine digits are tried once: their boxes have a radius of 1e-7.
     """
-    tried: dict[int, list[int]] = {}
-    for i, verdict in enumerate(verdicts):
-        if verdict.kind in ("minimum", "maximum", "saddle"):
-            tried.setdefault(int(owner[i]), []).append(i)
-    for o, members in tried.items():
-        x = np.stack([verdicts[i].x for i in members])
-        scale = np.maximum(1.0, np.abs(x).max(axis=1))
-        _, first, group = np.unique(
-            np.round(x / 1e-9) + 0.0, axis=0, return_index=True, return_inverse=True
+    members = [i for i, v in enumerate(verdicts) if v.kind in ("minimum", "maximum", "saddle")]
+    if not members:
+        return
+    first = objectives[0]
+    x = np.stack([verdicts[i].x for i in members])
+    names = sorted(first.data or {})
+    own = [name for name in names if name not in first.shared]
+    tables = {
+        name: np.stack([np.asarray(o.data[name]) for o in objectives if o.data]) for name in own
+    }
+    same = np.zeros(len(objectives), int)
+    if own:
+        flat = np.concatenate(
+            [a.reshape(len(a), -1).astype(float) for a in tables.values()], axis=1
         )
-        try:
-            proved = certify(objectives[o], x[first], 1e-7 * scale[first])
-        except NotCertifiable as reason:
-            note = f"numerical: no interval form of {reason}"
-            for i in members:
-                verdicts[i] = replace(verdicts[i], note=verdicts[i].note or note)
-            continue
-        for i, k in zip(members, np.ravel(group), strict=True):
-            if proved[k]:
-                verdicts[i] = replace(verdicts[i], certified=True)
+        same = np.ravel(np.unique(flat, axis=0, return_inverse=True)[1])
+    mine = owner[members]
+    key = np.column_stack([same[mine], np.round(x / 1e-9) + 0.0])
+    _, sample, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    proved = np.zeros(len(sample), bool)
+    try:
+        enclosure = Enclosure(first)
+        for begin in range(0, len(sample), BATCH):
+            part = sample[begin : begin + BATCH]
+            data = [
+                tables[n][mine[part]] if n in tables else np.asarray((first.data or {})[n])[None]
+                for n in names
+            ]
+            scale = np.maximum(1.0, np.abs(x[part]).max(axis=1))
+            proved[begin : begin + BATCH] = certify(enclosure, x[part], 1e-7 * scale, data)
+    except NotCertifiable as reason:
+        note = f"numerical: no interval form of {reason}"
+        for i in members:
+            verdicts[i] = replace(verdicts[i], note=verdicts[i].note or note)
+        return
+    for i, k in zip(members, np.ravel(group), strict=True):
+        if proved[k]:
+            verdicts[i] = replace(verdicts[i], certified=True)

@@ -20,6 +20,9 @@ from gdlab.critical.interval import Interval
 from gdlab.types import Objective
 
 
+Boxes = Sequence[np.ndarray] | None
+
+
 class NotCertifiable(Exception):
     """The function uses an operation that has no interval form here."""
 
@@ -97,34 +100,50 @@ def _same(a: Interval, b: Interval) -> np.ndarray:
 
 
 class Enclosure:
-    """g and H of an objective on boxes.
+    """g and H of an objective on boxes, each box with data of its own if need be.
 
     Raises:
         NotCertifiable: when called, if f uses an operation without an interval form.
     """
 
     def __init__(self, objective: Objective) -> None:
-        def g(x: Any) -> Any:
-            return jax.grad(objective.evaluate, argnums=1)(objective.data, x)
+        self.names = sorted(objective.data or {})
+        self.data = [np.asarray((objective.data or {})[name])[None] for name in self.names]
+        bare = objective.data is None
+
+        def g(x: Any, *data: Any) -> Any:
+            given = None if bare else dict(zip(self.names, data, strict=True))
+            return jax.grad(objective.evaluate, argnums=1)(given, x)
 
         x = jax.ShapeDtypeStruct((objective.dim,), np.float64)
-        self._g = jax.make_jaxpr(g)(x)
+        data = [jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in self.data]
+        self._g = jax.make_jaxpr(g)(x, *data)
         try:
-            self._H = jax.make_jaxpr(jax.jacfwd(g))(x)
+            self._H = jax.make_jaxpr(jax.jacfwd(g))(x, *data)
         except TypeError as error:
             raise NotCertifiable("a derivative rule that is not JAX's own") from error
 
-    def g(self, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"]) -> Interval:
-        """Encloses the gradient on each box `[B, d]`."""
-        return self._run(self._g, lo, hi)
+    def g(
+        self, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"], data: Boxes = None
+    ) -> Interval:
+        """Encloses the gradient on each box `[B, d]`.
 
-    def H(self, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"]) -> Interval:
+        Args:
+            data: arrays with a leading axis of boxes, in the order of `names`; None: the
+                objective's own.
+        """
+        return self._run(self._g, lo, hi, data)
+
+    def H(
+        self, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"], data: Boxes = None
+    ) -> Interval:
         """Encloses the Hessian on each box `[B, d, d]`."""
-        return self._run(self._H, lo, hi)
+        return self._run(self._H, lo, hi, data)
 
-    def _run(self, closed: Any, lo: np.ndarray, hi: np.ndarray) -> Interval:
+    def _run(self, closed: Any, lo: np.ndarray, hi: np.ndarray, data: Boxes) -> Interval:
+        numbers = [iv.exact(a) for a in (self.data if data is None else data)]
         with np.errstate(all="ignore"):
-            (out,) = interpret(closed.jaxpr, closed.consts, [Interval(lo, hi)])
+            (out,) = interpret(closed.jaxpr, closed.consts, [Interval(lo, hi), *numbers])
         shape = (len(lo), *out.shape[1:])
         return Interval(np.broadcast_to(out.lo, shape), np.broadcast_to(out.hi, shape))
 
@@ -152,6 +171,9 @@ def interpret(jaxpr: Any, consts: Sequence[Any], args: Sequence[Interval]) -> li
 
 def _apply(eqn: Any, inputs: list[Interval]) -> list[Interval]:
     name, params = eqn.primitive.name, eqn.params
+    if name in ("eq", "ne") and eqn.invars[0] is eqn.invars[1]:  # asks whether it is a number
+        same = np.full(inputs[0].shape, name == "eq")
+        return [iv.exact(same)]
     if name in BINARY:
         return [BINARY[name](*_ranked(inputs))]
     if name in UNARY:
@@ -205,7 +227,35 @@ def _converted(a: Interval, dtype: np.dtype) -> Interval:
 
 
 def _positions(eqn: Any, arrays: list[np.ndarray]) -> np.ndarray:
-    return np.asarray(eqn.primitive.bind(*arrays, **eqn.params))
+    """What the operation makes of positions; in NumPy where it is simple (JAX would compile)."""
+    a, name, params = arrays[0], eqn.primitive.name, eqn.params
+    if name == "slice":
+        steps = params["strides"] or (1,) * a.ndim
+        bounds = zip(params["start_indices"], params["limit_indices"], steps, strict=True)
+        return a[tuple(slice(*b) for b in bounds)]
+    if name in ("squeeze", "expand_dims"):
+        return a.reshape(eqn.outvars[0].aval.shape)
+    if name == "reshape" and params.get("dimensions") is None:
+        return a.reshape(params["new_sizes"])
+    if name == "transpose":
+        return a.transpose(params["permutation"])
+    if name == "broadcast_in_dim" and len(arrays) == 1:
+        shape = [1] * len(params["shape"])
+        for axis, size in zip(params["broadcast_dimensions"], a.shape, strict=True):
+            shape[axis] = size
+        return np.broadcast_to(a.reshape(shape), params["shape"])
+    if name == "concatenate":
+        return np.concatenate(arrays, axis=params["dimension"])
+    if name == "pad" and all(low >= 0 and high >= 0 for low, high, _ in params["padding_config"]):
+        out = np.full(eqn.outvars[0].aval.shape, arrays[1])
+        out[
+            tuple(
+                slice(low, low + (size - 1) * (gap + 1) + 1 if size else low, gap + 1)
+                for (low, _, gap), size in zip(params["padding_config"], a.shape, strict=True)
+            )
+        ] = a
+        return out
+    return np.asarray(eqn.primitive.bind(*arrays, **params))
 
 
 def _moved(eqn: Any, inputs: list[Interval]) -> Interval:

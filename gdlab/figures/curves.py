@@ -17,9 +17,9 @@ from gdlab.statistics import quantile_curves
 LABELS = {
     "loss": "loss $f(x_t)$",
     "gap": "gap $f(x_t) - f^*$",
-    "grad_norm": r"gradient norm $\Vert g_t \Vert$",
+    "grad_norm": r"gradient norm $|g_t|$",
     "step_size": r"step size $\eta_t$",
-    "distance": r"distance $\Vert x_t - x^* \Vert$",
+    "distance": r"distance $|x_t - x^*|$",
     "angle": r"angle to $-g_t$",
     "slope": "slope along the step",
 }

@@ -57,7 +57,7 @@ def _progress(ax: Axes, record: pd.DataFrame) -> None:
     shown = []
     for values, label, look in (
         (height, name, {"color": style.BLUE, "linestyle": "-"}),
-        (grad_norm, r"$\Vert g_t \Vert$", {"color": style.VERMILLION, "linestyle": "--"}),
+        (grad_norm, r"$|g_t|$", {"color": style.VERMILLION, "linestyle": "--"}),
     ):
         seen = np.isfinite(values) & (values > 0) & (values < 1e300)
         if seen.any():

@@ -145,6 +145,34 @@ class Store:
         )
         return dict(rows)
 
+    def finals(self) -> dict[str, dict[str, Any]]:
+        """run id -> final `loss`, and the tags `status` and `critical_kind`, of finished runs."""
+        found: dict[str, dict[str, Any]] = {}
+        if self.database is None:
+            with mlflow_errors(self.uri):
+                asked = "attributes.status = 'FINISHED'"
+                for run in write.pages(self.client, [self.experiment_id], asked):
+                    tags = {k: run.data.tags.get(k) for k in (keys.STATUS, keys.CRITICAL_KIND)}
+                    found[run.info.run_id] = {"loss": run.data.metrics.get("loss"), **tags}
+            return found
+        of_this = (
+            "join runs r on r.run_uuid = v.run_uuid where r.experiment_id = ? "
+            "and r.status = 'FINISHED' and r.lifecycle_stage = 'active' and v.key "
+        )
+        number = int(self.experiment_id)
+        for run_id, key, value in (
+            *self.database.rows(
+                f"select v.run_uuid, v.key, v.value from latest_metrics v {of_this} = ?",
+                (number, "loss"),
+            ),
+            *self.database.rows(
+                f"select v.run_uuid, v.key, v.value from tags v {of_this} in (?, ?)",
+                (number, keys.STATUS, keys.CRITICAL_KIND),
+            ),
+        ):
+            found.setdefault(run_id, {})[key] = value
+        return found
+
     def repair(self) -> int:
         """Deletes runs that a killed process left running, so that they run again; their number.
 
