@@ -1,0 +1,1 @@
+"""`hydra/launcher=gdlab` and `hydra/sweeper=gdlab`: thousands of jobs as one call."""
