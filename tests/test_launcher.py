@@ -222,7 +222,7 @@ def test_grids_are_hydra_s(app: Any, overrides: list[str]) -> None:
 
 def test_params_come_before_the_command_line(app: Any) -> None:
     task = Task()
-    app(task, "y=1,2", "hydra.sweeper.params={x:'5,6',y:'7,8,9'}")
+    app(task, "y=1,2", "+hydra.sweeper.params={x:'5,6',y:'7,8,9'}")
     assert [(j["x"], j["y"]) for j in task.jobs] == [(5, 1), (5, 2), (6, 1), (6, 2)]
 
 
@@ -409,8 +409,8 @@ def test_optuna_on_top(app: Any) -> None:
         "hydra.sweeper.sampler.seed=1",
         "hydra.sweeper.n_jobs=16",
         "hydra.sweeper.n_trials=80",
-        "+hydra.sweeper.params.x=interval(-4,4)",
-        "+hydra.sweeper.params.y=interval(-4,4)",
+        "x=interval(-4,4)",
+        "y=interval(-4,4)",
     )
     assert [len(batch) for batch in task.batches] == [16] * 5
     best = OmegaConf.load("optimization_results.yaml")
@@ -428,7 +428,7 @@ def test_optuna_goes_on_where_a_trial_fails(app: Any) -> None:
         "hydra.sweeper.n_jobs=4",
         "hydra.sweeper.n_trials=12",
         "hydra.sweeper.max_failure_rate=0.9",
-        "+hydra.sweeper.params.x=choice(1,13)",
+        "x=choice(1,13)",
     )
     assert len(task.jobs) == 12
     assert OmegaConf.load("optimization_results.yaml").best_value == 0.0
