@@ -40,8 +40,9 @@ def picture(objective: Objective, record: Record | Records) -> bytes:
     ends = record.x if isinstance(record, Records) else record.x[None]
     landscape = None
     if objective.dim <= 2 and one.path is not None:
-        seen = np.concatenate([one.path, ends])
-        landscape = surface(objective, seen[np.isfinite(seen).all(axis=1)])
+        landscape = surface(objective, _near(objective, np.concatenate([one.path, ends])))
+        if not np.isfinite(landscape[-1]).any():
+            landscape = None
     return descent_picture(
         describe.record_table(one),
         landscape,
@@ -61,6 +62,18 @@ def surface(
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
     values = on(objective)(grid)
     return (*axes, values.reshape([resolution] * objective.dim))
+
+
+def _near(objective: Objective, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:
+    """Those of the points that are worth showing: a descent that diverges leaves any window."""
+    domain = objective.facts.domain
+    if domain is None:
+        reach = 100 * (1 + np.abs(points[0]))
+        low, high = points[0] - reach, points[0] + reach
+    else:
+        low, high = 2 * domain[:, 0] - domain[:, 1], 2 * domain[:, 1] - domain[:, 0]
+    near = points[((low <= points) & (points <= high)).all(axis=1)]
+    return near if len(near) else points[:1]
 
 
 def on(objective: Objective) -> Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, " n"]]:
