@@ -112,7 +112,7 @@ def value_axis(ax: Axes, values: np.ndarray) -> None:
     if not len(positive) or (y < 0).any() or positive.max() < 5 * positive.min():
         return
     ax.set_yscale("log")
-    decades = np.log10(positive.max() / positive.min())
+    decades = np.log10(positive.max()) - np.log10(positive.min())
     if decades > 1.5:
         ax.yaxis.set_major_locator(LogLocator(base=10, numticks=6))
         ax.yaxis.set_minor_locator(LogLocator(base=10, subs="auto", numticks=6))

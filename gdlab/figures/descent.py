@@ -59,7 +59,7 @@ def _progress(ax: Axes, record: pd.DataFrame) -> None:
         (height, name, {"color": style.BLUE, "linestyle": "-"}),
         (grad_norm, r"$|g_t|$", {"color": style.VERMILLION, "linestyle": "--"}),
     ):
-        seen = np.isfinite(values) & (values > 0) & (values < 1e300)
+        seen = np.isfinite(values) & (values > 0) & (values < 1e100)
         if seen.any():
             marker = {"marker": ".", "markersize": 3} if seen.sum() <= 30 else {}
             ax.plot(step[seen], values[seen], label=label, **look, **marker)
