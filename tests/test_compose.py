@@ -197,7 +197,7 @@ def apps(folders: Any) -> Any:
             ("searchpath", "there", []),
             ("searchpath typed", "plain", [f"hydra.searchpath=[file://{far}]"]),
             ("plain", "plain", []),
-            ("asking", "ask", ["hydra.sweep.dir=out"]),
+            ("asking", "ask", ["hydra.sweep.dir=out", "hydra.sweep.subdir=no_${hydra.job.num}"]),
         ):
             master = loader.load_configuration(config, hydra_overrides, RunMode.MULTIRUN)
             made[name] = (loader, master, FastComposer(loader, master))
@@ -405,7 +405,7 @@ def test_plain_lines_parse_as_in_the_grammar(key: str, value: str) -> None:
 
 def test_hydra_has_what_the_short_way_builds_on() -> None:
     """The copied walk is the walk of the Hydra that is installed."""
-    from gdlab.compose import _walk
+    from gdlab.compose.shelf import _walk
 
     assert _walk.create_defaults_list is not create_defaults_list
     assert _walk.create_defaults_list.__code__ == create_defaults_list.__code__

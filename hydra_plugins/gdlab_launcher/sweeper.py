@@ -105,7 +105,7 @@ class GdlabSweeper(Sweeper):
         grid.check_columns(composer, self.config)
         if not (fused and size >= len(jobs)):  # that one composes all jobs first by itself
             composer.check(jobs)
-        self._write_config(fused)
+        self._write_config()
         returns: list[Sequence[JobReturn]] = []
         for first in range(0, len(jobs), size):
             results = self.launcher.launch(jobs[first : first + size], initial_job_idx=first)
@@ -115,9 +115,9 @@ class GdlabSweeper(Sweeper):
             returns.append(results)
         return returns
 
-    def _write_config(self, fused: bool) -> None:
-        """`multirun.yaml`, as BasicSweeper; a batch with `hydra.output_subdir=null` leaves none."""
-        if fused and self.config.hydra.output_subdir is None:
+    def _write_config(self) -> None:
+        """`multirun.yaml`, as BasicSweeper; `hydra.output_subdir=null` asks for no such files."""
+        if self.config.hydra.output_subdir is None:
             return
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
