@@ -199,7 +199,7 @@ def armijo(
             # Where f is level to within its noise, its slope decides: not compared here.
             if not (abs(rise - c * eta * slope) > edge and abs(rise) > edge):
                 decided &= not math.isfinite(there.f)
-            if rise <= c * eta * slope:
+            if rise <= c * eta * slope and math.isfinite(there.f):
                 taken = eta
                 break
             eta *= shrink
