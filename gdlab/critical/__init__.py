@@ -13,6 +13,7 @@ _HOMES = {
     "certify": "gdlab.critical.certificate",
     "census": "gdlab.critical.census",
     "Census": "gdlab.critical.census",
+    "take_census": "gdlab.critical.census",
     "basins": "gdlab.critical.basins",
     "Basins": "gdlab.critical.basins",
     "shares_along": "gdlab.critical.basins",

@@ -19,7 +19,6 @@ from gdlab.critical import interval as iv
 from gdlab.critical.interval import Interval
 from gdlab.types import Objective
 
-
 Boxes = Sequence[np.ndarray] | None
 
 

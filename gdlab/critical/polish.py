@@ -86,6 +86,7 @@ def polish(
     reach: Float[np.ndarray, " m"],
     most: Float[np.ndarray, " m"],
     steps: int = STEPS,
+    relative: float | None = None,
 ) -> Polished:
     """Polishes the points x.
 
@@ -94,6 +95,8 @@ def polish(
         reach: the neighbourhood is at least this wide, and ten Newton steps if that is more ...
         most: ... but at most this wide.
         steps: trial points at most.
+        relative: for starts far from any critical point: the damping at the start, as a part of
+            the largest |eigenvalue| there (default: c = 1).
     """
     n, start = len(x), x.copy()
     value, g, H = at.hessians(x, points)
@@ -103,7 +106,12 @@ def polish(
     floor = np.abs(eigenvalues).max(axis=1, initial=0.0) * 1e-13
     first = norm(levenberg(g, eigenvalues, vectors, floor))
     radius = np.clip(10 * first, reach, most)
-    c, rho, before = np.ones(n), np.zeros(n), np.zeros(n)
+    least = np.ones(n)
+    if relative is not None:
+        with np.errstate(all="ignore"):
+            least = relative * np.abs(eigenvalues).max(axis=1, initial=0.0) / size
+        least[~np.isfinite(least)] = 1.0
+    c, rho, before = least.copy(), np.zeros(n), np.zeros(n)
     alive = np.isfinite(size) & np.isfinite(eigenvalues).all(axis=1) & (size > 0)
     boosted = np.zeros(n, bool)
     for _ in range(steps):
@@ -133,8 +141,8 @@ def polish(
             ratio = length / before[i]
         rho[i] = np.where(plain & np.isfinite(ratio), ratio, 0.0)
         before[i] = np.where(plain, length, 0.0)
-        c[hit] = np.maximum(c[hit] / 4, 1.0)
+        c[hit] = np.maximum(c[hit] / 4, least[hit])
         c[miss] *= 16
-        alive[miss[c[miss] > 1e12]] = False
+        alive[miss[c[miss] > 1e12 * least[miss]]] = False
         alive[hit[size[hit] == 0]] = False
     return now
