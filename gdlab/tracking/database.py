@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -70,36 +71,37 @@ class Database:
         return scheme(self.uri) == "sqlite"
 
     @contextlib.contextmanager
-    def connect(self, write: bool = False) -> Iterator[Any]:
+    def connect(self) -> Iterator[Any]:
         """A DBAPI connection in autocommit mode; the caller says `begin` and `commit`."""
-        connection = self._open(write)
+        connection = self._open()
         try:
+            if self.is_sqlite:
+                # A chunk of runs touches index pages all over the file: keep 64 MB in memory.
+                connection.execute("pragma cache_size = -64000")
+                # What the constraints allow (statuses, is_nan) is all that is ever written here.
+                connection.execute("pragma ignore_check_constraints = on")
             yield connection
         except (sqlite3.Error, *_psycopg_errors()) as error:
             raise failure(self.uri, error) from error
         finally:
             connection.close()
 
-    def _open(self, write: bool) -> Any:
-        if not self.is_sqlite:
-            psycopg = _psycopg()
-            try:
-                return psycopg.connect(
+    def _open(self) -> Any:
+        try:
+            if not self.is_sqlite:
+                return _psycopg().connect(
                     plain(self.uri), autocommit=True, connect_timeout=REACH_SECONDS
                 )
-            except psycopg.Error as error:
-                raise failure(self.uri, error) from error
-        path = sqlite_path(self.uri)
-        mode = "rw" if write else "ro"
-        try:
-            connection = sqlite3.connect(
-                f"{path.as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
+            # For reading too: whoever comes first after a killed writer rolls its journal back.
+            # SQLite opens a write-protected file for reading by itself.
+            return sqlite3.connect(
+                f"{sqlite_path(self.uri).as_uri()}?mode=rw",
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, *_psycopg_errors()) as error:
             raise failure(self.uri, error) from error
-        # A chunk of runs touches index pages all over the file: keep them in memory (64 MB).
-        connection.execute("pragma cache_size = -64000")
-        return connection
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query, written with `?` marks."""
@@ -137,8 +139,6 @@ def _psycopg() -> Any:
 
 
 def _psycopg_errors() -> tuple[type[Exception], ...]:
-    import sys
-
     module = sys.modules.get("psycopg")
     return (module.Error,) if module else ()
 

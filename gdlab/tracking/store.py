@@ -75,7 +75,7 @@ class Store:
                         self.client, self.experiment_id, chunk, user(), threads, force
                     )
             return written
-        with self.database.connect(write=True) as connection:
+        with self.database.connect() as connection:
             for chunk in chunks(runs, bulk.CHUNK):
                 written += self._bulk(connection, chunk, force)
         return written
@@ -85,6 +85,8 @@ class Store:
         unique = {run.run_id: run for run in chunk}
         have = set() if force else self._finished_among(connection, list(unique))
         new = [run for run in unique.values() if run.run_id not in have]
+        if not new:
+            return []
         root = self.artifact_root.rstrip("/")
         folder = write.local_folder(root)
         if folder is not None:
@@ -192,7 +194,7 @@ class Store:
                 self.client, [self.experiment_id], "attributes.status = 'RUNNING'"
             ):
                 tags = run.data.tags
-                if keys.KEY in tags and write.is_dead(tags, run.info.start_time):
+                if keys.RUN_KEY in tags and write.is_dead(tags, run.info.start_time):
                     self.client.set_terminated(run.info.run_id, "KILLED")
                     self.client.delete_run(run.info.run_id)
                     count += 1
@@ -205,7 +207,7 @@ class Store:
                 for key, value in tags.items():
                     self.client.set_experiment_tag(self.experiment_id, key, value)
             return
-        with self.database.connect(write=True) as connection:
+        with self.database.connect() as connection:
             _tag(self.database, connection, int(self.experiment_id), tags)
 
 
@@ -260,6 +262,9 @@ def client_of(uri: str) -> MlflowClient:
     db.quiet()
     # MLflow's seven retries with growing pauses hide a dead server for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+    # Nor should each run's address be printed when it ends.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow import MlflowClient
 
     if db.scheme(uri) == "postgresql":
@@ -313,7 +318,7 @@ def create_schema(database: Database) -> None:
         with mlflow_errors(database.uri):
             client_of(database.uri).search_experiments(max_results=1)
         return
-    with database.connect(write=True) as connection:
+    with database.connect() as connection:
         connection.execute("select pg_advisory_lock(7105097)")
         if database.revision() is None:
             with mlflow_errors(database.uri):
@@ -326,7 +331,7 @@ def _sql_experiment(database: Database, name: str) -> tuple[str, str]:
         "select experiment_id, artifact_location, lifecycle_stage from experiments "
         "where name = ? and workspace = 'default'"
     )
-    with database.connect(write=True) as connection:
+    with database.connect() as connection:
         # Shows at once whether the store can be written.
         connection.execute("begin immediate" if database.is_sqlite else "begin")
         rows = connection.execute(select, (name,)).fetchall()

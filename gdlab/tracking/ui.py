@@ -104,6 +104,7 @@ def serve(
             **os.environ,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "60",
         },
         stdin=subprocess.DEVNULL,
         stdout=log.open("wb"),

@@ -24,7 +24,9 @@ from gdlab.tracking.keys import RunData
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-THREADS = 4
+# A server's request may hold two of its 15 database connections: eight writers at once can wait
+# for each other for ever. Two threads leave room for six more processes.
+THREADS = 2
 DAY_MS = 24 * 3600 * 1000
 
 
