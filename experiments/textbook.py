@@ -58,7 +58,8 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         "loss": runs["loss"].astype(float),
         "grad_norm": runs["grad_norm"].astype(float),
         "reached": runs["critical_kind"],
-        **{name: runs[name].astype(float) for name in shares},
+        # A share that a run did not report was 0; a single descent has none.
+        **{name: runs[name].fillna(0.0).where(runs["starts"].notna()) for name in shares},
     }
     return pd.DataFrame(columns).loc[~runs["sweep"].str.endswith("_f").to_numpy()]
 
@@ -107,13 +108,13 @@ def _figure_4_1(curves: pd.DataFrame, ends: pd.DataFrame) -> Figure:
         path = _path(curves, "fig4_1", job)[:, 0]
         label = "descent, $\\epsilon = 0.1$" if job == 0 else None
         contours.draw_steps(ax, path, path**2 / 2, label=label, arrows=4)
-    note = {"fontsize": 7, "ha": "center", "linespacing": 1.3}
-    ax.text(-1.45, -0.45, "$f' < 0$:\nmove right", **note)
-    ax.text(1.45, -0.45, "$f' > 0$:\nmove left", **note)
+    note = {"fontsize": 7, "ha": "center", "va": "center", "linespacing": 1.3}
+    ax.text(-1.5, -0.55, "$f' < 0$:\nmove right", **note)
+    ax.text(1.5, -0.55, "$f' > 0$:\nmove left", **note)
     ax.annotate(
         "$f' = 0$: descent halts",
         (0, 0),
-        (0, 1.35),
+        (0, 1.45),
         arrowprops={"arrowstyle": "->", "lw": 0.6},
         **note,
     )
@@ -199,7 +200,7 @@ def _figure_4_3(ends: pd.DataFrame) -> Figure:
     found = _ends(ends, "fig4_3")
     outcomes = _outcomes(found)
     note = {"fontsize": 7, "ha": "center", "va": "center", "linespacing": 1.15}
-    places = {0: (-3.0, 1.1), 2: (1.6, -3.1), 4: (4.25, -2.9)}
+    places = {0: (-3.0, 1.1), 2: (1.6, -3.1), 4: (4.1, -2.9)}
     for i, point in MINIMA.items():
         contours.draw_points(top, np.array([point]), ["minimum"], legend=False)
         top.text(*places[i], _share(NAMES[i], outcomes == NAMES[i]), **note)
@@ -269,7 +270,7 @@ def _figure_4_3_steps(runs: pd.DataFrame, ends: pd.DataFrame) -> Figure:
         ax.axvline(bound, color=COLOURS[NAMES[i]], ls=":", lw=0.9, zorder=1)
     ax.plot([], [], ":", color=style.GREY, lw=0.9, label="$2/f''$ at a minimum")
     ax.set_xscale("log")
-    ax.set_ylim(-0.02, 0.8)
+    ax.set_ylim(-0.02, 0.98)
     ax.set_xlabel(r"step size $\eta$")
     ax.set_ylabel(f"share of {n[0]:,} starts")
     ax.grid(True)

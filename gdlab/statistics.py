@@ -59,14 +59,14 @@ def _quantiles(table: np.ndarray, q: Sequence[float]) -> np.ndarray:
     for i, row in enumerate(table):
         seen = row[~np.isnan(row)]
         if len(seen):
-            method = "linear" if np.isfinite(seen).all() else "higher"
+            method: Any = "linear" if np.isfinite(seen).all() else "higher"
             out[:, i] = np.quantile(seen, q, method=method)
     return out
 
 
 def summary(
     runs: pd.DataFrame,
-    by: str | Sequence[str],
+    by: str | list[str],
     value: str,
     quantiles: tuple[float, float] = (0.1, 0.9),
 ) -> pd.DataFrame:
@@ -122,7 +122,7 @@ def bootstrap(
     value = float(statistic(x))
     if len(x) < 2 or np.ptp(x) == 0:
         return Interval(value, value, value)
-    found = resample(
+    found = resample(  # type: ignore[call-overload]
         (x,),
         statistic,
         confidence_level=confidence,

@@ -108,6 +108,8 @@ class Stored:
             )
         # The tag `sweep` is an id of the call that made a run; here it is the sweep's name.
         rows = found.loc[[key for _, _, key in wanted]].reset_index().drop(columns=keys.SWEEP)
+        # What else the store holds must leave no trace: neither columns nor their types.
+        rows = rows.dropna(axis="columns", how="all").astype(object).infer_objects()
         rows.insert(0, "sweep", [sweep for sweep, _, _ in wanted])
         rows.insert(1, "job", [i for _, i, _ in wanted])
         return rows
@@ -120,14 +122,16 @@ class Stored:
         of the record (`gap`, `slope`, `angle`, ..., the path as `x0`, `x1` for d <= 3) where a
         run keeps its full record; then the run's parameters.
         """
+        names = ["sweep", "job", "run_id"]
         singles = self.runs[~self._is_population()]
-        parts, thin = [], []
-        for row in singles.itertuples(index=False):
-            record = self._parquet(row.run_id, "record.parquet")
+        parts: list[pd.DataFrame] = []
+        thin = []
+        for row in singles[names].to_dict("records"):
+            record = self._parquet(row["run_id"], "record.parquet")
             if record is None:
-                thin.append(row.run_id)
+                thin.append(row["run_id"])
             else:
-                parts.append(record.assign(sweep=row.sweep, job=row.job, run_id=row.run_id))
+                parts.append(record.assign(**{n: row[n] for n in names}))
         if thin:
             parts.append(self._histories(singles, set(thin)))
         return self._with_params(parts)
@@ -139,11 +143,12 @@ class Stored:
         Columns: `sweep`, `job`, `run_id`, `start0` ..., `x0` ..., `steps`, `status`, `loss`,
         `grad_norm`, `kind`, `index`, `reached`; then the run's parameters.
         """
+        names = ["sweep", "job", "run_id"]
         parts = []
-        for row in self.runs[self._is_population()].itertuples(index=False):
-            table = self._parquet(row.run_id, "ends.parquet")
+        for row in self.runs.loc[self._is_population(), names].to_dict("records"):
+            table = self._parquet(row["run_id"], "ends.parquet")
             if table is not None:
-                parts.append(table.assign(sweep=row.sweep, job=row.job, run_id=row.run_id))
+                parts.append(table.assign(**{n: row[n] for n in names}))
         return self._with_params(parts)
 
     def give(self, function: Callable[..., Any]) -> Any:
@@ -331,7 +336,8 @@ def _drawn(study: Study, screen: Screen, into: Path | None) -> int:
     screen.say(f"{len(claims) - len(broken)} of {len(claims)} claims hold; results in {into}/")
     for claim in broken:
         screen.fail(
-            f"{claim.text}: measured {claim.measured!r}, expected {claim.expected!r} "
+            f"{claim.text}: measured {float(claim.measured)!r}, "
+            f"expected {float(claim.expected)!r} "
             f"to {claim.tolerance:g} ({claim.source})"
         )
     return 1 if broken else 0

@@ -23,7 +23,7 @@ def wide(
     rows: str | Sequence[str],
     columns: str,
     value: str,
-    aggregate: str = "median",
+    aggregate: Any = "median",
 ) -> pd.DataFrame:
     """One row for each of `rows`, a column for each of `columns`; cells are medians of `value`."""
     table = runs.pivot_table(index=rows, columns=columns, values=value, aggfunc=aggregate)
@@ -53,7 +53,15 @@ def leaderboard(
     if not by:
         scored, by = scored.assign(configuration="all"), ["configuration"]
     groups = scored.groupby(by, sort=True, dropna=False)
-    table = groups["_score"].agg(median=_median, lowest="min", highest="max", n="count")
+    scores = groups["_score"]
+    table = pd.DataFrame(
+        {
+            "median": scores.agg(_median),
+            "lowest": scores.min(),
+            "highest": scores.max(),
+            "n": scores.count(),
+        }
+    )
     table["diverged"] = groups["_diverged"].mean()
     table = table.reset_index().sort_values(["median", *by], kind="stable", ignore_index=True)
     table.insert(0, "rank", table["median"].rank(method="min").astype(int))

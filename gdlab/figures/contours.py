@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -72,7 +73,7 @@ def draw_path(
     path = path[np.isfinite(path).all(axis=1)]
     if not len(path):
         return
-    dots = {"marker": ".", "markersize": 2.5} if len(path) <= 60 else {}
+    dots: dict[str, Any] = {"marker": ".", "markersize": 2.5} if len(path) <= 60 else {}
     ax.plot(path[:, 0], path[:, 1], "-", color=colour, linewidth=0.9, label=label, zorder=3, **dots)
     for a, b in itertools.pairwise(path[: arrows + 1]):
         arrow(ax, a, b, colour)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, SymmetricalLogLocator
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    SymmetricalLogLocator,
+)
 
 from gdlab.figures import style
 from gdlab.statistics import quantile_curves
@@ -43,8 +50,8 @@ def curve_figure(
         quantiles: lower and upper edge of the bands; drawn where a line stands for several runs.
     """
     there = [v for v in values if v in curves and curves[v].notna().any()]
-    width = "full" if len(there) > 1 else "half"
-    figure, axes = style.figure(1, max(len(there), 1), width=width, squeeze=False)
+    width: Literal["full", "half"] = "full" if len(there) > 1 else "half"
+    figure, axes = style.figure(1, max(len(there), 1), width=width, ratio=0.85, squeeze=False)
     for ax, value in zip(axes[0], there):
         draw_curves(ax, curves, value, by, quantiles)
     if by is not None and there:
@@ -117,6 +124,8 @@ def value_axis(ax: Axes, values: np.ndarray) -> None:
         ax.yaxis.set_major_locator(LogLocator(base=10, numticks=6))
         ax.yaxis.set_minor_locator(LogLocator(base=10, subs="auto", numticks=6))
         ax.yaxis.set_minor_formatter("")
+    else:
+        _plain_ticks(ax.yaxis)
 
 
 @style.styled
@@ -135,12 +144,21 @@ def profile_figure(profile: pd.DataFrame, label: str = "within a factor of the b
         }
         ax.step(profile.index, profile[solver], where="post", label=_text(solver), **look)
     ax.set_xscale("log")
+    if profile.index.max() < 30:
+        _plain_ticks(ax.xaxis)
     ax.set_ylim(0, 1.02)
     ax.set_xlabel(label)
     ax.set_ylabel("share of problems")
     ax.grid(True)
     style.legend(ax)
     return figure
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Ticks of a log axis that spans little: 0.02, 0.05, 0.1 instead of powers of ten."""
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _shared_legend(figure: Figure, ax: Axes, by: str) -> None:

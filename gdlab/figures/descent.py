@@ -55,19 +55,23 @@ def _progress(ax: Axes, record: pd.DataFrame) -> None:
     height, name = _height(record)
     grad_norm = record["grad_norm"].to_numpy(float)
     shown = []
-    for values, label, look in (
-        (height, name, {"color": style.BLUE, "linestyle": "-"}),
-        (grad_norm, r"$|g_t|$", {"color": style.VERMILLION, "linestyle": "--"}),
+    for values, label, colour, dash in (
+        (height, name, style.BLUE, "-"),
+        (grad_norm, r"$|g_t|$", style.VERMILLION, "--"),
     ):
         seen = np.isfinite(values) & (values > 0) & (values < 1e100)
         if seen.any():
-            marker = {"marker": ".", "markersize": 3} if seen.sum() <= 30 else {}
-            ax.plot(step[seen], values[seen], label=label, **look, **marker)
+            marker: dict[str, Any] = {"marker": ".", "markersize": 3} if seen.sum() <= 30 else {}
+            ax.plot(step[seen], values[seen], dash, color=colour, label=label, **marker)
             shown.append(values[seen])
     curves.step_axis(ax, float(step[-1]))
     if shown:
         curves.value_axis(ax, np.concatenate(shown))
         ax.legend(loc="best")
+    else:
+        words = "started where the gradient is zero"
+        ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center")
+        ax.set_yticks([])
     ax.grid(True)
 
 
@@ -98,7 +102,8 @@ def _way(
             margin = 0.06 * (np.ptp(finite) or 1.0)
             ax.set_ylim(finite.min() - margin, finite.max() + margin)
     else:
-        contours.draw_contours(ax, *landscape, equal=False)
+        x, y, f = landscape
+        contours.draw_contours(ax, x, y, f, equal=False)
         if ends is not None:
             ax.plot(ends[:, 0], ends[:, 1], "+", color=style.BLACK, ms=3, mew=0.5, alpha=0.5)
         contours.draw_path(ax, record[["x0", "x1"]].to_numpy(float))

@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -39,7 +40,7 @@ POINTS = {
     "not_critical": ("x", GREY),
 }
 
-PAPER: dict[str, Any] = {
+PAPER: Any = {
     **{k: v for k, v in figsizes.icml2024_half().items() if k.startswith(("figure.", "savefig."))},
     **fontsizes.icml2024(),
     "legend.fontsize": 7,
@@ -54,7 +55,7 @@ PAPER: dict[str, Any] = {
     "axes.titlepad": 4.0,
     "axes.labelpad": 2.0,
     "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.cycler(color=COLOURS, linestyle=DASHES),
+    "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
     "lines.linewidth": 1.1,
     "lines.markersize": 4.0,
     "patch.linewidth": 0.6,
@@ -126,7 +127,7 @@ def figure(
     """
     size = figsizes.icml2024_half if width == "half" else figsizes.icml2024_full
     inches = size(nrows=nrows, ncols=ncols, height_to_width_ratio=ratio)["figure.figsize"]
-    made = Figure(figsize=inches, layout=layout)
+    made = Figure(figsize=inches, layout=cast(Any, layout))
     FigureCanvasAgg(made)
     return made, made.subplots(nrows, ncols, **grid)
 
