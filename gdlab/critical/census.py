@@ -207,7 +207,7 @@ def take_census(
     while since < patience:
         if made >= starts:
             exhausted = f"ended at starts={starts}"
-        elif len(pool.points) >= most_points:
+        elif pool.count >= most_points:
             exhausted = f"ended at most_points={most_points}"
         elif time.monotonic() - begin > seconds:
             exhausted = f"ended at seconds={seconds:g}"
@@ -251,6 +251,7 @@ class _Pool:
         self.hits: list[int] = []
         self.refused = np.zeros((0, len(box)))  # ends of Newton that are no critical points
         self.arrived = 0
+        self.count = 0  # isolated points and degenerate sets
         self.kinks = False  # whether f is seen to have kinks
 
     def add(self, x: Float[np.ndarray, "m d"]) -> bool:
@@ -280,7 +281,7 @@ class _Pool:
             return False
         first = _distinct(new, self.tolerance)
         verdicts = judge(self.objective, first, "converged", np.inf, certified=False)
-        before = self._groups()
+        before = self.count
         fine = [
             v.kind in CRITICAL
             and np.all((v.x >= self.box[:, 0] - slack) & (v.x <= self.box[:, 1] + slack))
@@ -292,7 +293,8 @@ class _Pool:
             self.points.append(v)
             self.hits.append(0)
         self._count(new)
-        return self._groups() != before
+        self.count = len(self.rows()[0])
+        return self.count != before
 
     def _unknown(self, verdicts: list[Verdict]) -> list[Verdict]:
         """Those that are near no known point and near no earlier one among themselves."""
@@ -307,10 +309,6 @@ class _Pool:
             if new[i]:
                 new[j] = False
         return [v for v, is_new in zip(verdicts, new, strict=True) if is_new]
-
-    def _groups(self) -> int:
-        """Isolated points and degenerate sets, counted."""
-        return len(self.rows()[0])
 
     def _count(self, ends: np.ndarray) -> np.ndarray:
         """Adds to the hits of known points; returns the ends that are near none."""
@@ -341,21 +339,18 @@ class _Pool:
         index that were hit hardly more than once each are samples of a set.
         """
         rows: list[tuple[Verdict, int, int]] = []
-        groups: dict[Any, list[int]] = {}
+        groups: dict[float, list[int]] = {}
         for k, v in enumerate(self.points):
             if v.nullity:
-                groups.setdefault(
-                    float(f"{v.value:.8e}") if abs(v.value) > 1e-9 else 0.0, []
-                ).append(k)
+                level = float(f"{v.value:.8e}") if abs(v.value) > 1e-9 else 0.0
+                groups.setdefault(level, []).append(k)
             else:
                 rows.append((v, self.hits[k], 1))
         for members in groups.values():
-            hits = sum(self.hits[k] for k in members)
-            if len(members) >= SET and hits < 3 * len(members):
-                least = min(
-                    members, key=lambda k: (self.points[k].nullity, norm_of(self.points[k]))
-                )
-                rows.append((self.points[least], hits, len(members)))
+            hits = [self.hits[k] for k in members]
+            if len(members) >= SET and np.median(hits) <= 2:
+                least = min(members, key=self._preference)
+                rows.append((self.points[least], sum(hits), len(members)))
             else:
                 rows += [(self.points[k], self.hits[k], 1) for k in members]
         rows.sort(key=lambda row: (round(row[0].value, 9), tuple(np.round(row[0].x, 6))))

@@ -1,0 +1,306 @@
+"""Which start goes where: basins of attraction on a grid of starts.
+
+The grid covers a box, or a plane slice of it with the other coordinates fixed, and is descended as
+one run. End points are matched to the nearest critical point (known, or found on the way); those
+that match none are judged, one for each place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
+
+from gdlab.critical.census import check_domain
+from gdlab.critical.verdict import CRITICAL, judge
+from gdlab.errors import UsageError
+from gdlab.types import Method, Objective, Schedule, Verdict
+
+DIVERGED, UNFINISHED, PLATEAU = -1, -2, -3  # labels of starts that reach no critical point
+WORDS = {DIVERGED: "diverged", UNFINISHED: "not converged", PLATEAU: "plateau"}
+MATCH = 1e-5  # distance, relative to its size, at which an end point belongs to a point
+JUDGED = 512  # end points judged at a time
+ROUNDS = 8
+PART = 2**18  # starts in memory at once, with their records
+Z = 1.959963984540054  # 95 %
+
+
+@dataclass(frozen=True, eq=False)
+class Basins:
+    """A map of starts.
+
+    Attributes:
+        objective: its name.
+        axes: the two coordinates that vary (one, for d = 1), and their values `[r]` each.
+        label: of each start `[r, r]` (first index: first coordinate): position in `points`, or
+            -1 diverged, -2 not converged, -3 plateau.
+        points: verdicts of the critical points that were reached.
+        steps: steps that each start took `[r, r]`.
+    """
+
+    objective: str
+    axes: tuple[tuple[int, np.ndarray], ...]
+    label: Int[np.ndarray, "r *s"]
+    points: list[Verdict]
+    steps: Int[np.ndarray, "r *s"]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row a place: point, kind, index, count, share, low, high (95 %), f, reached, x0 ..."""
+        labels, counts = np.unique(self.label, return_counts=True)
+        n, rows = self.label.size, []
+        for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
+            low, high = wilson(count, n)
+            row: dict[str, Any] = {
+                "point": label, "kind": WORDS.get(label, ""), "index": None, "count": count,
+                "share": count / n, "low": low, "high": high, "f": np.nan, "reached": None,
+            }  # fmt: skip
+            if label >= 0:
+                v = self.points[label]
+                row |= {"kind": v.kind, "index": v.index, "f": v.value, "reached": v.reached}
+                row |= {f"x{i}": x for i, x in enumerate(v.x[:8])}
+            rows.append(row)
+        table = pd.DataFrame(rows).astype({"index": "Int64", "reached": "Int64"})
+        return table.sort_values("count", ascending=False, ignore_index=True)
+
+    @property
+    def boundary(self) -> Bool[np.ndarray, "r *s"]:
+        """Starts with a neighbour that goes elsewhere."""
+        out = np.zeros(self.label.shape, bool)
+        for axis in range(self.label.ndim):
+            a = np.moveaxis(self.label, axis, 0)
+            apart = a[1:] != a[:-1]
+            view = np.moveaxis(out, axis, 0)
+            view[1:] |= apart
+            view[:-1] |= apart
+        return out
+
+    def dimension(self) -> tuple[float, float, pd.DataFrame]:
+        """Box dimension of the boundary, its standard error, and the counts (size, boxes)."""
+        return box_dimension(self.boundary)
+
+    def summary(self) -> str:
+        """A short text: shares, and the boundary's dimension."""
+        lines = [f"{self.objective}: {self.label.size:,} starts"]
+        for row in self.table.head(12).to_dict("records"):
+            where = ", ".join(
+                f"{row[f'x{i}']:.6g}" for i in range(3) if not pd.isna(row.get(f"x{i}", np.nan))
+            )
+            name = f"{row['kind']}{f' at ({where})' if where else ''}"
+            lines.append(f"  {row['share']:.4f} [{row['low']:.4f}, {row['high']:.4f}]  {name}")
+        D, error, counts = self.dimension()
+        if len(counts):
+            lines.append(f"boundary: box dimension {D:.3f} +- {error:.3f} (fit over {len(counts)})")
+        return "\n".join(lines)
+
+
+def wilson(count: int, n: int, z: float = Z) -> tuple[float, float]:
+    """Wilson's confidence interval of a share.
+
+    Reference: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
+    """
+    p, zz = count / n, z * z / n
+    middle, half = p + zz / 2, z * np.sqrt(p * (1 - p) / n + zz / (4 * n))
+    return float(max(middle - half, 0) / (1 + zz)), float(min((middle + half) / (1 + zz), 1))
+
+
+def box_dimension(mask: Bool[np.ndarray, "r *s"]) -> tuple[float, float, pd.DataFrame]:
+    """Box dimension D of a set of pixels: N(s) ~ s^-D, fitted by least squares in the logarithms.
+
+    Returns:
+        D, the standard error of the fit, and the table of box sizes and counts. The table is empty
+        and D is NaN where fewer than three sizes have boxes.
+    """
+    rows, size = [], 2  # pixels themselves are too coarse a picture of a line
+    while size <= min(mask.shape) // 8:
+        cut = tuple(slice(0, n - n % size) for n in mask.shape)
+        shape = [k for n in mask.shape for k in (n // size, size)]
+        boxes = mask[cut].reshape(shape).any(axis=tuple(range(1, 2 * mask.ndim, 2)))
+        rows.append((size, int(boxes.sum())))
+        size *= 2
+    table = pd.DataFrame(rows, columns=["size", "boxes"])
+    table = table[table["boxes"] > 0].reset_index(drop=True)
+    if len(table) < 3:
+        return float("nan"), float("nan"), table.iloc[:0]
+    x, y = -np.log(table["size"].to_numpy(float)), np.log(table["boxes"].to_numpy(float))
+    u = x - x.mean()
+    D = float(u @ y / (u @ u))
+    rest = y - y.mean() - D * u
+    return D, float(np.sqrt(rest @ rest / (len(x) - 2) / (u @ u))), table
+
+
+def basins(
+    objective: Objective,
+    domain: Any = None,
+    *,
+    resolution: int = 1000,
+    axes: Sequence[int] = (0, 1),
+    at: Sequence[float] | None = None,
+    method: Method | None = None,
+    schedule: Schedule | None = None,
+    steps: int = 1000,
+    gtol: float = 1e-8,
+) -> Basins:
+    """Descends from a grid of starts and says where each goes.
+
+    Args:
+        domain: `[d, 2]`; default: the objective's own.
+        resolution: starts along each axis.
+        axes: the two coordinates that vary.
+        at: values of all coordinates, for those that do not vary; default: the domain's middle.
+        method, schedule, steps, gtol: as in `gdlab.descend`; default schedule: constant 1/L where
+            L is known, else 0.01.
+
+    Raises:
+        UsageError: no domain, or axes that the objective does not have.
+    """
+    from gdlab import lab, schedules
+
+    box = check_domain(objective, domain)
+    d = objective.dim
+    vary = [0] if d == 1 else list(axes)
+    if d > 1 and (len(set(vary)) != 2 or not all(0 <= a < d for a in vary)):
+        raise UsageError(f"axes={list(axes)}: takes two different coordinates of 0 to {d - 1}")
+    if resolution < 2:
+        raise UsageError(f"resolution={resolution}: takes 2 or more")
+    fixed = box.mean(axis=1) if at is None else np.asarray(at, float)
+    if fixed.shape != (d,):
+        raise UsageError(f"at={np.asarray(at).tolist()}: takes {d} numbers")
+    lines = [box[a, 0] + (np.arange(resolution) + 0.5) / resolution * np.ptp(box[a]) for a in vary]
+    shape = (resolution,) * len(vary)
+    x0 = np.broadcast_to(fixed, (resolution ** len(vary), d)).copy()
+    for a, values in zip(vary, np.meshgrid(*lines, indexing="ij"), strict=True):
+        x0[:, a] = values.ravel()
+    if schedule is None:
+        unit = {} if objective.facts.L is None else {"eta": 1.0, "unit": "1/L"}
+        schedule = schedules.constant(**unit)
+    ends, status, taken = [], [], []
+    for begin in range(0, len(x0), PART):
+        part = lab.descend(
+            objective, x0[begin : begin + PART], method=method, schedule=schedule, steps=steps,
+            gtol=gtol, record="ends", verdict=False,
+        )  # fmt: skip
+        ends.append(part.x)
+        status.append(part.status)
+        taken.append(part.steps)
+    label, points = assign(objective, np.concatenate(ends), np.concatenate(status), gtol)
+    counts = np.concatenate(taken).reshape(shape)
+    named = tuple(zip(vary, lines, strict=True))
+    return Basins(objective.name, named, label.reshape(shape), points, counts)
+
+
+def assign(
+    objective: Objective,
+    x: Float[np.ndarray, "n d"],
+    status: np.ndarray,
+    gtol: float = 1e-8,
+) -> tuple[Int[np.ndarray, " n"], list[Verdict]]:
+    """The critical point that each end point belongs to, and the points.
+
+    An end point that has converged within `MATCH` of a critical point with a regular Hessian is
+    that point's; the others are judged, one for each place.
+    """
+    label = np.where(status == "diverged", DIVERGED, UNFINISHED)
+    points: list[Verdict] = []
+    open_ = np.flatnonzero(status == "converged")
+    known = objective.facts.critical_points
+    seeds = x[:0] if known is None else known.x[:JUDGED]
+    refused = x[:0]
+    for turn in range(ROUNDS):
+        places = seeds if turn == 0 and len(seeds) else _places(x[open_])[:JUDGED]
+        verdicts = judge(objective, places, "converged", max(gtol, 1e-8), certified="auto")
+        points += _apart([v for v in verdicts if v.kind in CRITICAL and not _near(points, v)])
+        bad = np.array([v.kind not in CRITICAL for v in verdicts], bool)
+        if turn or not len(seeds):
+            refused = np.vstack([refused, places[bad]])
+        open_ = _match(x, label, open_, points, refused)
+        if not len(open_):
+            break
+    label[open_] = PLATEAU
+    used = np.unique(label[label >= 0])
+    order = sorted(used.tolist(), key=lambda k: (points[k].value, tuple(points[k].x)))
+    place = np.full(len(points) + 3, 0)
+    place[-3:] = (-3, -2, -1)
+    place[order] = np.arange(len(order))
+    return place[label], [points[k] for k in order]
+
+
+def _places(x: np.ndarray) -> np.ndarray:
+    """One end point of each cell of a grid that is wide against `MATCH`."""
+    cell = 100 * MATCH * max(1.0, float(np.abs(x).max(initial=0.0)))
+    return x[np.sort(np.unique(np.floor(x / cell + 0.3819), axis=0, return_index=True)[1])]
+
+
+def _near(points: list[Verdict], v: Verdict) -> bool:
+    return any(np.abs(p.x - v.x).max() <= MATCH * max(1.0, np.abs(v.x).max()) for p in points)
+
+
+def _apart(verdicts: list[Verdict]) -> list[Verdict]:
+    kept: list[Verdict] = []
+    for v in verdicts:
+        if not _near(kept, v):
+            kept.append(v)
+    return kept
+
+
+def _match(
+    x: np.ndarray, label: np.ndarray, open_: np.ndarray, points: list[Verdict], refused: np.ndarray
+) -> np.ndarray:
+    """Labels end points near a point, or near a refused place; returns those that are left."""
+    if points:
+        distance, nearest = cKDTree(np.array([p.x for p in points])).query(x[open_])
+        # Degenerate points are approached slowly: |grad f| <= gtol is met farther away.
+        reach = np.array([MATCH if not p.nullity else 1e-2 for p in points])[nearest]
+        hit = distance <= reach * np.maximum(1.0, np.abs(x[open_]).max(axis=1))
+        label[open_[hit]] = nearest[hit]
+        open_ = open_[~hit]
+    if len(refused) and len(open_):
+        cell = 100 * MATCH * np.maximum(1.0, np.abs(x[open_]).max(axis=1))
+        hit = cKDTree(refused).query(x[open_], p=np.inf)[0] <= cell
+        label[open_[hit]] = PLATEAU
+        open_ = open_[~hit]
+    return open_
+
+
+def shares_along(
+    objective: Objective,
+    values: Sequence[float],
+    schedule: Callable[[float], Schedule] | None = None,
+    *,
+    method: Callable[[float], Method] | None = None,
+    resolution: int = 100,
+    **options: Any,
+) -> pd.DataFrame:
+    """How the shares change along a parameter, such as the step size.
+
+    Args:
+        values: of the parameter.
+        schedule, method: the rule at a value (default: constant step size, the gradient).
+        options: as in `basins`.
+
+    Returns:
+        Long form: value, point (x as text), kind, index, share, low, high, x0 ...
+    """
+    from gdlab import schedules
+
+    make = schedule or (lambda eta: schedules.constant(eta))
+    tables = []
+    for value in values:
+        rule = None if method is None else method(value)
+        seen = basins(
+            objective, schedule=make(value), method=rule, resolution=resolution, **options
+        )
+        tables.append(seen.table.assign(value=float(value)))
+    table = pd.concat(tables, ignore_index=True)
+    xs = [c for c in table.columns if c.startswith("x")]
+    table["point"] = [
+        ", ".join(f"{v:.4g}" for v in row if not np.isnan(v)) or kind
+        for row, kind in zip(table[xs].to_numpy(float) + 0.0, table["kind"], strict=True)
+    ]
+    first = ["value", "point", "kind", "index", "share", "low", "high", "count"]
+    return table[[*first, *[c for c in table.columns if c not in first]]]
