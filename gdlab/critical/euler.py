@@ -53,7 +53,11 @@ class Euler:
                 f"Euler characteristic: degree {self.degree} on the border ({self.how}), so that "
                 f"the degenerate points (or kinks) must count {missing:+d}"
             )
-        words = "holds" if self.holds else "does NOT hold: points are missing, or f is not smooth everywhere"
+        words = (
+            "holds"
+            if self.holds
+            else "does NOT hold: points are missing, or f is not smooth everywhere"
+        )
         return (
             f"Euler characteristic: sum of (-1)^index = {self.total}, degree on the border "
             f"{self.degree} ({self.how}): {words}"

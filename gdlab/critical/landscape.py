@@ -1,0 +1,165 @@
+"""The landscape as a graph: minima joined through saddles of index 1.
+
+From each saddle of index 1, steepest descent follows the unstable direction to both sides; the
+minima at the ends are joined by an edge whose height is f at the saddle. Cutting the graph at a
+height leaves the sets of minima between which no path stays below it: the disconnectivity graph.
+
+Reference: O. M. Becker and M. Karplus, J. Chem. Phys. 106 (1997) 1495; D. J. Wales, Energy
+Landscapes, 2003, sec. 5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from gdlab.critical.basins import assign
+from gdlab.types import Objective, Verdict
+
+LEAP = 1e-3  # first step off the saddle, relative to its size
+STEPS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """Minima and the saddles between them.
+
+    Attributes:
+        minima: minimum (number), f, x0 ..., lowest first.
+        edges: saddle (number), f, low, high (minima that it joins; -1: descent leaves the domain or
+            does not converge), barrier_low, barrier_high (height above each), x0 ...
+    """
+
+    minima: pd.DataFrame
+    edges: pd.DataFrame
+
+    @property
+    def graph(self) -> nx.MultiGraph:
+        """Nodes: minima with `f`; edges: saddles with `f`."""
+        graph = nx.MultiGraph()
+        for row in self.minima.to_dict("records"):
+            graph.add_node(int(row["minimum"]), f=row["f"])
+        for row in self.edges.to_dict("records"):
+            if row["low"] >= 0 and row["high"] >= 0:
+                graph.add_edge(
+                    int(row["low"]), int(row["high"]), key=int(row["saddle"]), f=row["f"]
+                )
+        return graph
+
+    def disconnectivity(self) -> pd.DataFrame:
+        """The tree as a table of merges, lowest first: height, a, b, into, size.
+
+        a and b are minima or earlier merges (`into`, numbered after the minima). Minima that no
+        saddle joins remain roots of their own.
+        """
+        n = len(self.minima)
+        root = list(range(n))
+        size = [1] * n
+        rows = []
+
+        def top(i: int) -> int:
+            while root[i] != i:
+                i = root[i]
+            return i
+
+        joined = self.edges[(self.edges["low"] >= 0) & (self.edges["high"] >= 0)]
+        for row in joined.sort_values(["f", "saddle"]).to_dict("records"):
+            a, b = top(int(row["low"])), top(int(row["high"]))
+            if a == b:
+                continue
+            into = len(root)
+            root.append(into)
+            size.append(size[a] + size[b])
+            root[a] = root[b] = into
+            rows.append((row["f"], int(row["saddle"]), a, b, into, size[into]))
+        return pd.DataFrame(rows, columns=["height", "saddle", "a", "b", "into", "size"])
+
+
+def landscape(
+    objective: Objective, points: Sequence[Verdict], domain: Float[np.ndarray, "d 2"] | None = None
+) -> Landscape:
+    """Joins the minima among the points through the saddles of index 1 among them.
+
+    Args:
+        points: as a census gives them (`Census.points`).
+        domain: minima outside count as left; default: everywhere.
+    """
+    minima = sorted((v for v in points if v.kind == "minimum"), key=lambda v: v.value)
+    saddles = [v for v in points if v.kind == "saddle" and v.index == 1]
+    ends = _down(objective, saddles, minima, domain)
+    d = objective.dim
+    xs = [f"x{i}" for i in range(d)]
+    floor = pd.DataFrame({"minimum": range(len(minima)), "f": [v.value for v in minima]})
+    floor[xs] = np.array([v.x for v in minima]).reshape(-1, d)
+    rows: list[dict[str, Any]] = []
+    for k, (v, pair) in enumerate(zip(saddles, ends, strict=True)):
+        low, high = sorted(pair, key=lambda i: (i < 0, i))
+        rows.append(
+            {
+                "saddle": k,
+                "f": v.value,
+                "low": low,
+                "high": high,
+                "barrier_low": v.value - minima[low].value if low >= 0 else np.nan,
+                "barrier_high": v.value - minima[high].value if high >= 0 else np.nan,
+                **dict(zip(xs, v.x, strict=True)),
+            }
+        )
+    columns = ["saddle", "f", "low", "high", "barrier_low", "barrier_high", *xs]
+    return Landscape(floor, pd.DataFrame(rows, columns=columns))
+
+
+def _down(
+    objective: Objective,
+    saddles: list[Verdict],
+    minima: list[Verdict],
+    domain: Float[np.ndarray, "d 2"] | None,
+) -> list[tuple[int, int]]:
+    """Minima at both ends of each unstable direction; -1 where there is none.
+
+    Steepest descent with short steps: backtracking from 1 / (largest |eigenvalue|).
+    """
+    from gdlab import lab, schedules
+
+    if not saddles:
+        return []
+    starts = []
+    for v in saddles:
+        assert v.eigenvalues is not None
+        off = LEAP * max(1.0, float(np.abs(v.x).max())) * _unstable(objective, v)
+        starts += [v.x - off, v.x + off]
+    steepest = max(float(np.abs(v.eigenvalues).max()) for v in (*saddles, *minima))  # type: ignore[union-attr]
+    records = lab.descend(
+        objective, np.array(starts), schedule=schedules.backtracking(0.5 / steepest, grow=1.0),
+        steps=STEPS, record="ends", verdict=False,
+    )  # fmt: skip
+    label, reached = assign(objective, records.x, records.status)
+    places = np.array([v.x for v in minima]).reshape(-1, objective.dim)
+
+    def number(k: int) -> int:
+        if k < 0 or not len(places):
+            return -1
+        x = reached[k].x
+        if domain is not None and not np.all((x >= domain[:, 0]) & (x <= domain[:, 1])):
+            return -1
+        apart = np.abs(places - x).max(axis=1)
+        near = int(apart.argmin())
+        return near if apart[near] <= 1e-5 * max(1.0, float(np.abs(x).max())) else -1
+
+    ends = [number(int(k)) for k in label]
+    return list(zip(ends[::2], ends[1::2], strict=True))
+
+
+def _unstable(objective: Objective, v: Verdict) -> Float[np.ndarray, " d"]:
+    """The eigenvector of the one negative eigenvalue, its largest entry positive."""
+    from gdlab.critical.derivatives import Derivatives
+
+    _, _, H = Derivatives([objective], np.zeros(1, int)).hessians(v.x[None], np.zeros(1, int))
+    direction = np.linalg.eigh(H[0])[1][:, 0]
+    return direction * np.sign(direction[np.argmax(np.abs(direction))])
