@@ -139,6 +139,12 @@ def _study(args: list[str], screen: Screen) -> int:
     return study.run(name, args[1:], screen)
 
 
+def _census(args: list[str], screen: Screen) -> int:
+    from gdlab import survey
+
+    return survey.census(args, screen)
+
+
 def _figures(args: list[str], screen: Screen) -> int:
     from gdlab import study
 
@@ -172,6 +178,7 @@ def _one_name(verb: str, args: list[str]) -> str:
 
 VERBS: dict[str, Any] = {
     "study": _study,
+    "census": _census,
     "figures": _figures,
     "list": _list,
     "show": _show,

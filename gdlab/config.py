@@ -69,14 +69,14 @@ def publish_imported() -> None:
             ConfigStore.instance().store(group=group, name=name, node={"name": name, **keys})
 
 
-def compose(overrides: Sequence[str]) -> Any:
-    """The configuration that `gdlab OVERRIDES` would run, through Hydra."""
+def compose(overrides: Sequence[str], name: str = "config") -> Any:
+    """The configuration that `gdlab OVERRIDES` would run (or another of `conf/`), through Hydra."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
     publish_imported()
     with initialize_config_dir(str(folder("conf").resolve()), version_base=VERSION_BASE):
-        return hydra_compose("config", overrides=list(overrides))
+        return hydra_compose(name, overrides=list(overrides))
 
 
 def explained(error: Exception, overrides: Sequence[str]) -> UsageError | None:

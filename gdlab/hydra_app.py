@@ -53,14 +53,21 @@ class Session:
 
         def task(cfg: Any) -> float | None:
             from hydra.core.hydra_config import HydraConfig
+            from hydra.types import RunMode
 
-            # Hydra would print a line of its own for an error that is raised in here.
+            # Hydra would print a line of its own for an error that is raised in here; only a
+            # launcher with workers needs it so.
+            alone = HydraConfig.get().mode == RunMode.RUN
             try:
                 (outcome,) = self.batch([cfg], [list(HydraConfig.get().overrides.task)], None)
             except UsageError as error:
+                if not alone:
+                    raise
                 self.error = error
                 return None
             if outcome.error is not None:
+                if not alone:
+                    raise outcome.error
                 self.error = outcome.error
             return outcome.value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -62,6 +63,33 @@ def surface(
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
     values = on(objective)(grid)
     return (*axes, values.reshape([resolution] * objective.dim))
+
+
+def landscape_files(objective: Objective, found: Any) -> dict[str, bytes]:
+    """Pictures of a census: its points over the landscape (d <= 2).
+
+    Args:
+        found: a `gdlab.critical.census.Census`.
+    """
+    if objective.dim > 2 or not found.points:
+        return {}
+    from gdlab.figures import contours, style
+
+    axes = [np.linspace(low, high, 200) for low, high in found.domain]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
+    f = on(objective)(grid).reshape([200] * objective.dim)
+    x = np.array([v.x for v in found.points])
+    kinds = [v.kind for v in found.points]
+    made, ax = style.figure(ratio=0.8 if objective.dim == 2 else 0.62)
+    if objective.dim == 2:
+        contours.draw_contours(ax, *axes, f)
+        contours.draw_points(ax, x, kinds)
+    else:
+        contours.draw_graph(ax, axes[0], f)
+        heights = np.array([[v.value] for v in found.points])
+        contours.draw_points(ax, np.concatenate([x, heights], axis=1), kinds)
+    made.legend(loc="outside upper center", ncols=4)
+    return {"critical_points.png": style.rendered(made, "png", title=objective.name)}
 
 
 def _near(objective: Objective, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:

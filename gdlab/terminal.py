@@ -29,6 +29,9 @@ class Screen:
         self.out = Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Screen, (self.level,)  # consoles hold locks; a worker makes its own
+
     def say(self, text: str = "", style: str | None = None) -> None:
         """A line of the result."""
         self.out.print(text, style=style, markup=False)
