@@ -27,6 +27,8 @@ from gdlab.errors import UsageError
 KNOWN_REVISION = "dc11669786a5"
 REACH_SECONDS = 4
 BUSY_SECONDS = 60.0
+# Bytes a page of a new SQLite store: a tenth less work an inserted row than with SQLite's 4096.
+PAGE = 16384
 
 
 def scheme(uri: str) -> str:
@@ -81,7 +83,7 @@ class Database:
                 # What the constraints allow (statuses, is_nan) is all that is ever written here.
                 connection.execute("pragma ignore_check_constraints = on")
             yield connection
-        except (sqlite3.Error, *_psycopg_errors()) as error:
+        except _errors() as error:
             raise failure(self.uri, error) from error
         finally:
             connection.close()
@@ -100,7 +102,7 @@ class Database:
                 timeout=BUSY_SECONDS,
                 isolation_level=None,
             )
-        except (sqlite3.Error, *_psycopg_errors()) as error:
+        except _errors() as error:
             raise failure(self.uri, error) from error
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -138,9 +140,10 @@ def _psycopg() -> Any:
     return psycopg
 
 
-def _psycopg_errors() -> tuple[type[Exception], ...]:
-    module = sys.modules.get("psycopg")
-    return (module.Error,) if module else ()
+def _errors() -> tuple[type[Exception], ...]:
+    """What the drivers in use raise."""
+    psycopg = sys.modules.get("psycopg")
+    return (sqlite3.Error, psycopg.Error) if psycopg else (sqlite3.Error,)
 
 
 def create_sqlite(uri: str) -> None:
@@ -180,7 +183,7 @@ def _fill(fresh: Path, folder: Path) -> None:
     MLflow takes 3 s for import and migrations; they are paid once a machine and MLflow version.
     """
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gdlab"
-    template = root / f"mlflow-{importlib.metadata.version('mlflow')}.db"
+    template = root / f"mlflow-{importlib.metadata.version('mlflow')}-{PAGE}.db"
     try:
         shutil.copyfile(template, fresh)
         if Database(f"sqlite:///{fresh}").revision() != KNOWN_REVISION:
@@ -216,6 +219,9 @@ def _migrate(fresh: Path) -> None:
 
     store = SqlAlchemyStore(f"sqlite:///{fresh}", str(fresh.parent / "mlruns"))
     store._dispose_engine()
+    with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+        connection.execute(f"pragma page_size = {PAGE}")
+        connection.execute("vacuum")
 
 
 def quiet() -> None:

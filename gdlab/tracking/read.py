@@ -115,19 +115,17 @@ def load_curves(
     code = {run_id: i for i, run_id in enumerate(runs["run_id"])}
     curves: pd.DataFrame | None = None
     for name in names:
-        history = reader.history(study, name, code)
+        history = reader.history(study, name, code).rename(columns={"value": name})
         if metrics is None and not history["code"].duplicated().any():
             continue
-        history = history.set_index(["code", "step"])["value"].sort_index().rename(name)
         if curves is None:
-            curves = history.to_frame()
-        elif curves.index.equals(history.index):
-            curves[name] = history
+            curves = history
+        elif curves["code"].equals(history["code"]) and curves["step"].equals(history["step"]):
+            curves[name] = history[name]
         else:
-            curves = curves.join(history, how="outer")
+            curves = curves.merge(history, on=["code", "step"], how="outer", sort=True)
     if curves is None:
         raise UsageError(f"study={study}: its runs recorded no curves; record=log keeps them")
-    curves = curves.sort_index().reset_index()
     labels = [name for name in runs.columns if name != "run_id" and name not in known]
     which = curves.pop("code").to_numpy()
     curves.insert(0, "run_id", runs["run_id"].to_numpy()[which])
@@ -409,15 +407,14 @@ def _column(values: list[Any]) -> pd.Series:
 
 
 def _frame(rows: list[tuple[str, int, float]], code: dict[str, int]) -> pd.DataFrame:
-    kept = [(code[run_id], step, value) for run_id, step, value in rows if run_id in code]
-    codes, steps, values = zip(*kept) if kept else ((), (), ())
-    return pd.DataFrame(
-        {
-            "code": np.array(codes, dtype=np.int64),
-            "step": np.array(steps, dtype=np.int64),
-            "value": np.array(values, dtype=np.float64),
-        }
-    )
+    """(run id, step, value) -> columns `code`, `step`, `value`, sorted; of unknown runs, none."""
+    ids, steps, values = zip(*rows) if rows else ((), (), ())
+    codes = np.fromiter((code.get(run_id, -1) for run_id in ids), np.int64, len(ids))
+    step = np.array(steps, dtype=np.int64)
+    order = np.lexsort((step, codes))
+    order = order[codes[order] >= 0]
+    value = np.array(values, dtype=np.float64)
+    return pd.DataFrame({"code": codes[order], "step": step[order], "value": value[order]})
 
 
 def _query(runs: pd.DataFrame, filter: str) -> pd.DataFrame:

@@ -56,8 +56,8 @@ class Recorder:
         self.tables[table] = (text, list(rows))
 
 
-def raw(n: int, folder: str) -> float:
-    """Seconds that SQLite alone takes for the same rows."""
+def raw(n: int, folder: str) -> None:
+    """What SQLite alone takes for the same rows."""
     store = open_store(f"sqlite:///{folder}/raw.db", EXPERIMENT)
     put, recorded = bulk._executemany, []
     for chunk in chunks(runs(n), bulk.CHUNK):
@@ -70,16 +70,17 @@ def raw(n: int, folder: str) -> float:
     bulk._executemany = put
     connection = sqlite3.connect(sqlite_path(store.uri), isolation_level=None)
     connection.execute("pragma cache_size = -64000")
-    start = time.perf_counter()
-    for tables in recorded:
-        connection.execute("begin immediate")
-        for text, rows in tables.values():
-            connection.executemany(text, rows)
-        connection.execute("commit")
-    seconds = time.perf_counter() - start
+
+    def insert() -> None:
+        for tables in recorded:
+            connection.execute("begin immediate")
+            for text, rows in tables.values():
+                connection.executemany(text, rows)
+            connection.execute("commit")
+
+    timed("the same rows, raw", insert, n)
     connection.close()
     os.remove(sqlite_path(store.uri))
-    return seconds
 
 
 def timed(label: str, call, n: int):
@@ -103,8 +104,7 @@ def main(n: int, uri: str | None) -> None:
         if n <= 10_000:
             timed("load_curves", lambda: load_curves(EXPERIMENT, store.uri), n)
         if uri is None:
-            seconds = raw(n, folder)
-            print(f"{'the same rows, raw':34}{seconds:8.2f} s{1e3 * seconds / n:22.3f} ms a run")
+            raw(n, folder)
         few = 100
         client = dataclasses.replace(
             open_store(uri or f"sqlite:///{folder}/client.db", "client"), database=None
