@@ -32,6 +32,7 @@ NUMBERS: dict[str, Any] = {
     "record.probes": list[str],
 }
 LEAST = {"steps": 0, "seed": 0, "stop.gtol": 0.0, "record.points": 0}
+MOST = {"steps": 2**31 - 2, "stop.gtol": 1e150}  # counted in 32 bits; compared squared
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,8 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
         numbers[key] = registry.check(key, value, hint)
         if key in LEAST and not numbers[key] >= LEAST[key]:
             raise UsageError(f"{key}={value}: takes a number >= {LEAST[key]}")
+        if key in MOST and not numbers[key] <= MOST[key]:
+            raise UsageError(f"{key}={value}: takes a number <= {MOST[key]:g}")
     for head in ("stop", "record"):
         for tail in config.get(head, {}):
             if f"{head}.{tail}" not in NUMBERS:

@@ -100,7 +100,7 @@ def jobs(experiment: Experiment, overrides: Sequence[str] = ()) -> dict[str, lis
             for i, o in enumerate(parsed)
             if i >= len(lines) or o.get_key_element().lstrip("+~") not in given
         ]
-        found[sweep] = [[f"experiment={experiment.name}", *job] for job in _products(kept)]
+        found[sweep] = [[f"+experiment={experiment.name}", *job] for job in _products(kept)]
     return found
 
 

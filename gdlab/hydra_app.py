@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gdlab import config
+from gdlab import config, experiment
 from gdlab.errors import UsageError
 from gdlab.terminal import NORMAL, VERBOSE, Screen
 
@@ -18,6 +18,7 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
     import hydra
 
     config.publish_imported()
+    experiment.publish()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     imports = [word for module in modules for word in ("--import", module)]
     session = Session(screen, shlex.join(["gdlab", *imports, *args]))

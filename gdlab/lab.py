@@ -13,6 +13,7 @@ from gdlab import numerics
 numerics.configure()  # before the rooms below start jax
 
 from gdlab import methods, schedules, sweep  # noqa: E402
+from gdlab.build import MOST  # noqa: E402
 from gdlab.campaign import Listener, Outcome, Plan, Settings, carry_out  # noqa: E402
 from gdlab.errors import UsageError  # noqa: E402
 from gdlab.types import Method, Objective, Record, Records, Schedule  # noqa: E402
@@ -62,8 +63,8 @@ def descend(
             f"x0 has shape {start.shape}: {objective.name} takes [{objective.dim}] "
             f"or [n, {objective.dim}]"
         )
-    if steps < 0 or gtol < 0:
-        raise UsageError(f"steps={steps}, gtol={gtol}: both take a number >= 0")
+    if not 0 <= steps <= MOST["steps"] or not 0 <= gtol <= MOST["stop.gtol"]:
+        raise UsageError(f"steps={steps}, gtol={gtol}: both take a number >= 0 (and not too large)")
     job = sweep.Job(
         objective=objective,
         method=method or methods.gradient(),

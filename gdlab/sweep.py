@@ -273,6 +273,8 @@ class _Pool:
     def _segments(self) -> Iterator[tuple[int, int]]:
         """Ranges of record points; lanes may leave between them."""
         gaps, begin, cap = np.diff(self.marks), 0, max(64, TABLE_NUMBERS // len(self.tables))
+        if not len(gaps):
+            yield 0, 0  # no step: the start alone is looked at
         while begin < len(gaps):
             t = self.marks[begin]
             until = t + min(max(t, FIRST_SEGMENT), cap)
