@@ -145,6 +145,12 @@ def _census(args: list[str], screen: Screen) -> int:
     return survey.census(args, screen)
 
 
+def _basins(args: list[str], screen: Screen) -> int:
+    from gdlab import survey
+
+    return survey.basins(args, screen)
+
+
 def _figures(args: list[str], screen: Screen) -> int:
     from gdlab import study
 
@@ -179,6 +185,7 @@ def _one_name(verb: str, args: list[str]) -> str:
 VERBS: dict[str, Any] = {
     "study": _study,
     "census": _census,
+    "basins": _basins,
     "figures": _figures,
     "list": _list,
     "show": _show,

@@ -7,12 +7,15 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 import yaml
 from jaxtyping import Float
 
 from gdlab.build import Built
 from gdlab.tracking import describe
 from gdlab.types import Objective, Record, Records
+
+MOST_MINIMA = 60  # a graph of more is a blot
 
 
 def artifacts(built: Built, record: Record | Records) -> dict[str, bytes]:
@@ -65,31 +68,69 @@ def surface(
     return (*axes, values.reshape([resolution] * objective.dim))
 
 
-def landscape_files(objective: Objective, found: Any) -> dict[str, bytes]:
-    """Pictures of a census: its points over the landscape (d <= 2).
+def census_files(objective: Objective, found: Any) -> dict[str, bytes]:
+    """Pictures and tables of a census (`gdlab.critical.census.Census`).
 
-    Args:
-        found: a `gdlab.critical.census.Census`.
+    `critical_points.png`: the points over the landscape (d <= 2); `landscape.png`,
+    `landscape_minima.csv` and `landscape_saddles.csv`: minima joined through saddles, where there
+    are any to join.
     """
-    if objective.dim > 2 or not found.points:
+    if not found.points:
         return {}
-    from gdlab.figures import contours, style
+    from gdlab.figures import style
+    from gdlab.figures.landscape import points_figure
 
-    axes = [np.linspace(low, high, 200) for low, high in found.domain]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
-    f = on(objective)(grid).reshape([200] * objective.dim)
-    x = np.array([v.x for v in found.points])
+    files: dict[str, bytes] = {}
     kinds = [v.kind for v in found.points]
-    made, ax = style.figure(ratio=0.8 if objective.dim == 2 else 0.62)
-    if objective.dim == 2:
-        contours.draw_contours(ax, *axes, f)
-        contours.draw_points(ax, x, kinds)
-    else:
-        contours.draw_graph(ax, axes[0], f)
-        heights = np.array([[v.value] for v in found.points])
-        contours.draw_points(ax, np.concatenate([x, heights], axis=1), kinds)
-    made.legend(loc="outside upper center", ncols=4)
-    return {"critical_points.png": style.rendered(made, "png", title=objective.name)}
+    grid = _grid(objective, found.domain) if objective.dim <= 2 else None
+    if grid is not None:
+        x, value = np.array([v.x for v in found.points]), np.array([v.value for v in found.points])
+        made = points_figure(grid, x, value, kinds)
+        files["critical_points.png"] = style.rendered(made, "png", title=objective.name)
+    if 2 <= kinds.count("minimum") <= MOST_MINIMA and "saddle" in kinds:
+        from gdlab.critical.landscape import landscape
+        from gdlab.figures import critical
+
+        joined = landscape(objective, found.points, found.domain)
+        files["landscape_minima.csv"] = joined.minima.to_csv(index=False).encode()
+        files["landscape_saddles.csv"] = joined.edges.to_csv(index=False).encode()
+        both = grid is not None and objective.dim == 2
+        made = critical.landscape_figure(
+            joined.minima,
+            joined.edges,
+            joined.disconnectivity(),
+            grid if both else None,
+            found.table if both else None,
+        )
+        files["landscape.png"] = style.rendered(made, "png", title=objective.name)
+    return files
+
+
+def basin_files(objective: Objective, found: Any) -> dict[str, bytes]:
+    """Picture and labels of a basin map (`gdlab.critical.basins.Basins`)."""
+    import io
+
+    buffer = io.BytesIO()
+    values = {f"axis{i}": v for i, v in found.axes}
+    np.savez_compressed(buffer, label=found.label, steps=found.steps, **values)
+    files = {"basins.npz": buffer.getvalue()}
+    if found.label.ndim == 2:
+        from gdlab.figures import critical, style
+
+        (i, x), (j, y) = found.axes
+        points = pd.DataFrame(
+            [{"kind": v.kind, "f": v.value, "x0": v.x[i], "x1": v.x[j]} for v in found.points],
+            columns=["kind", "f", "x0", "x1"],
+        )
+        made = critical.basin_figure(x, y, found.label, points)
+        files["basins.png"] = style.rendered(made, "png", title=objective.name)
+    return files
+
+
+def _grid(objective: Objective, domain: Float[np.ndarray, "d 2"]) -> tuple[Any, ...]:
+    axes = [np.linspace(low, high, 200) for low, high in domain]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
+    return (*axes, on(objective)(grid).reshape([200] * objective.dim))
 
 
 def _near(objective: Objective, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:

@@ -1,14 +1,18 @@
-"""`gdlab census`: the critical points of an objective, found, proved where possible, and tracked."""
+"""`gdlab census` and `gdlab basins`: where an objective's critical points are, and who goes there.
+
+Each is one tracked run, of its own role; the same survey, typed again, replaces itself.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from gdlab import config, numerics, registry
 from gdlab.errors import UsageError
@@ -17,43 +21,94 @@ from gdlab.tracking import keys
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
 
-SCHEMA: dict[str, Any] = {
+CENSUS: dict[str, Any] = {
     "starts": int,
     "patience": int,
-    "certified": bool | str,
+    "certified": bool | Literal["auto"],
     "tolerance": float,
     "seconds": float,
     "seed": int,
 }
+BASINS: dict[str, Any] = {
+    "resolution": int,
+    "axes": list[int],
+    "at": list[float] | None,
+    "steps": int,
+}
 SHOWN = 40
 
 
-def census(args: Sequence[str], screen: Screen) -> int:
-    """Runs `gdlab census ARGS`; returns the exit code."""
-    given = _composed(args, "census")
-    numerics.configure(given["numerics"])
-    from gdlab.critical.census import take_census
+@dataclass(frozen=True)
+class Findings:
+    """What a survey has to say and to keep."""
 
-    objective = _objective(given)
-    options = {k: registry.check(k, given[k], hint) for k, hint in SCHEMA.items()}
-    for key in ("starts", "patience", "tolerance", "seconds"):
-        if not options[key] > 0:
-            raise UsageError(f"{key}={options[key]}: takes a number > 0")
+    table: pd.DataFrame
+    summary: str
+    metrics: Mapping[str, float]
+    files: dict[str, bytes] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def census(args: Sequence[str], screen: Screen) -> int:
+    """`gdlab census ARGS`: all critical points, proved where possible."""
+    given = _composed(args, "census")
+    options = _options(given, CENSUS, positive=("starts", "patience", "tolerance", "seconds"))
+    numerics.configure(_numerics(given))
+    from gdlab.critical.census import take_census
+    from gdlab.pictures import census_files
+
+    objective = _made(given, "objective")
     began = time.time()
     found = take_census(objective, given["domain"], **options)
-    table = found.table
-    files = {
-        "critical_points.csv": table.to_csv(index=False).encode(),
-        "summary.txt": found.summary().encode(),
+    kinds = [v.kind for v in found.points]
+    findings = Findings(
+        found.table,
+        found.summary(),
+        {
+            "points": len(kinds),
+            "minima": kinds.count("minimum"),
+            "saddles": kinds.count("saddle"),
+            "maxima": kinds.count("maximum"),
+            "degenerate": kinds.count("degenerate"),
+            "certified_points": sum(v.certified for v in found.points),
+            "starts": found.starts,
+            "unseen_chance": found.unseen[0],
+        },
+        census_files(objective, found) if given["landscape"] else {},
+        {"exact": str(found.exact).lower()},
+    )
+    params = {"domain": found.domain.tolist(), **options}
+    return _finished("census", given, params, findings, began, args, screen)
+
+
+def basins(args: Sequence[str], screen: Screen) -> int:
+    """`gdlab basins ARGS`: descents from a grid of starts as one run, and where each went."""
+    given = _composed(args, "basins")
+    options = _options(given, BASINS, positive=("resolution",))
+    options["gtol"] = registry.check("stop.gtol", given["stop"]["gtol"], float)
+    numerics.configure(_numerics(given))
+    from gdlab.critical.basins import basins as take_basins
+    from gdlab.pictures import basin_files
+
+    objective = _made(given, "objective")
+    rule = {kind: _made(given, kind) for kind in ("method", "schedule")}
+    began = time.time()
+    found = take_basins(objective, given["domain"], **options, **rule)
+    dimension, error, _ = found.dimension()
+    counts = {
+        "starts": found.label.size,
+        "points": len(found.points),
+        "steps": float(np.median(found.steps)),
+        "boundary_dimension": dimension,
+        "boundary_dimension_error": error,
     }
-    if given["landscape"] and objective.dim >= 1:
-        files |= _landscape(objective, found)
-    screen.table(_rows(table), _heads(table))
-    if len(table) > SHOWN:
-        screen.say(f"... and {len(table) - SHOWN:,} more; all are in critical_points.csv")
-    screen.say(found.summary())
-    _keep(given, objective.name, options, found, files, began, screen, args)
-    return 0
+    for row in found.table.to_dict("records"):
+        counts[f"share_{row['kind'].replace(' ', '_')}_{row['point']}"] = row["share"]
+    findings = Findings(found.table, found.summary(), counts, basin_files(objective, found))
+    params = {"domain": given["domain"], **options}
+    for kind in ("method", "schedule"):
+        params |= {f"{kind}.{k}": v for k, v in given[kind].items()}
+    return _finished("basins", given, params, findings, began, args, screen)
 
 
 def _composed(args: Sequence[str], name: str) -> dict[str, Any]:
@@ -68,95 +123,86 @@ def _composed(args: Sequence[str], name: str) -> dict[str, Any]:
         raise mended from error
 
 
-def _objective(given: Mapping[str, Any]) -> Any:
-    params = dict(given["objective"])
-    return registry.build("objective", params.pop("name"), params)
+def _options(
+    given: Mapping[str, Any], schema: Mapping[str, Any], positive: Sequence[str]
+) -> dict[str, Any]:
+    options = {key: registry.check(key, given[key], hint) for key, hint in schema.items()}
+    for key in positive:
+        if not options[key] > 0:
+            raise UsageError(f"{key}={options[key]}: takes a number > 0")
+    return options
 
 
-def _landscape(objective: Any, found: Any) -> dict[str, bytes]:
-    """Pictures of the points: over contours for d = 2, and the graph of minima and saddles."""
-    from gdlab.pictures import landscape_files
-
-    return landscape_files(objective, found)
+def _numerics(given: Mapping[str, Any]) -> str:
+    return str(registry.check("numerics", given["numerics"], Literal["exact", "fast"]))
 
 
-def _rows(table: Any) -> list[list[str]]:
-    rows = []
-    for row in table.head(SHOWN).to_dict("records"):
-        cells = []
-        for key, value in row.items():
-            if value is None or value != value or str(value) == "<NA>":
-                cells.append("")
-            elif isinstance(value, (float, np.floating)):
-                digits = ".1e" if key == "grad_norm" else ".10g"
-                cells.append(f"{value:{digits}}")
-            else:
-                cells.append(str(value))
-        rows.append(cells)
-    return rows
+def _made(given: Mapping[str, Any], kind: str) -> Any:
+    params = dict(given[kind])
+    return registry.build(kind, params.pop("name"), params)
 
 
-def _heads(table: Any) -> list[str]:
-    return [str(c) for c in table.columns]
-
-
-def _keep(
+def _finished(
+    role: str,
     given: Mapping[str, Any],
-    name: str,
-    options: Mapping[str, Any],
-    found: Any,
-    files: Mapping[str, bytes],
+    params: Mapping[str, Any],
+    findings: Findings,
     began: float,
-    screen: Screen,
     args: Sequence[str],
-) -> None:
-    """Tracks the census as one run of its own role; the same census replaces itself."""
+    screen: Screen,
+) -> int:
+    """Prints a survey and tracks it; returns the exit code."""
+    table = findings.table
+    shown = [[_text(key, value) for key, value in row.items()] for row in _head(table)]
+    screen.table(shown, [str(c) for c in table.columns])
+    if len(table) > SHOWN:
+        screen.say(f"... and {len(table) - SHOWN:,} more, in points.csv of the tracked run")
+    screen.say(findings.summary)
     from gdlab.campaign import Settings
 
-    settings = Settings.of({**given, "study": given["study"]})
+    settings = Settings.of(given)
     if settings.uri is None:
-        return
+        return 0
     from gdlab.tracking.store import open_store
 
-    params = {f"objective.{k}": v for k, v in given["objective"].items()}
-    params |= {"domain": found.domain.tolist(), **options}
-    text = json.dumps(params, sort_keys=True, default=str)
-    kinds = [v.kind for v in found.points]
-    end = np.array([0.0])
-    counts = {
-        "points": len(kinds),
-        "minima": kinds.count("minimum"),
-        "saddles": kinds.count("saddle"),
-        "maxima": kinds.count("maximum"),
-        "degenerate": kinds.count("degenerate"),
-        "certified_points": sum(v.certified for v in found.points),
-        "starts": found.starts,
-        "unseen_chance": found.unseen[0],
+    params = {**{f"objective.{k}": v for k, v in given["objective"].items()}, **params}
+    text = {key: str(value) for key, value in params.items()}
+    run_id = keys.run_id_for(settings.experiment, role + json.dumps(text, sort_keys=True))
+    files = {
+        **findings.files,
+        "points.csv": table.to_csv(index=False).encode(),
+        "summary.txt": findings.summary.encode(),
     }
-    again = " ".join(["gdlab census", *args])
-    pictures = [f for f in files if f.endswith(".png")]
-    run_id = keys.run_id_for(settings.experiment, f"census{text}")
-    images = "\n\n".join(f"![{f}](/get-artifact?path={f}&run_uuid={run_id})" for f in pictures)
-    store = open_store(settings.uri, settings.experiment)
-    store.write(
-        [
-            RunData(
-                run_id=run_id,
-                name=f"census {name}",
-                params={k: str(v) for k, v in params.items()},
-                tags={
-                    "role": "census",
-                    "exact": str(found.exact).lower(),
-                    keys.SWEEP: hashlib.sha256(text.encode()).hexdigest()[:12],
-                    **provenance(),
-                },
-                metrics={k: (end, np.array([float(v)])) for k, v in counts.items()},
-                artifacts=files,
-                start_ms=int(began * 1000),
-                end_ms=int(time.time() * 1000),
-                note=found.summary().replace("\n", "\n\n") + f"\n\n{images}\n\nAgain: `{again}`",
-            )
-        ],
-        force=True,
+    pictures = [
+        f"![{name}](/get-artifact?path={name}&run_uuid={run_id})"
+        for name in findings.files
+        if name.endswith(".png")
+    ]
+    again = " ".join(["gdlab", role, *args])
+    end = np.array([0])
+    run = RunData(
+        run_id=run_id,
+        name=f"{role} {given['objective']['name']}",
+        params=text,
+        tags={"role": role, **findings.tags, **provenance()},
+        metrics={k: (end, np.array([float(v)])) for k, v in findings.metrics.items()},
+        artifacts=files,
+        start_ms=int(began * 1000),
+        end_ms=int(time.time() * 1000),
+        note="\n\n".join([*findings.summary.splitlines(), *pictures, f"Again: `{again}`"]),
     )
+    open_store(settings.uri, settings.experiment).write([run], force=True)
     screen.tell(f"look: gdlab ui {settings.experiment}")
+    return 0
+
+
+def _head(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    return table.head(SHOWN).to_dict("records")
+
+
+def _text(key: Any, value: Any) -> str:
+    if value is None or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.1e}" if key == "grad_norm" else f"{value:.10g}"
+    return str(value)
