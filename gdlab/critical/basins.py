@@ -82,7 +82,7 @@ class Basins:
 
     def dimension(self) -> tuple[float, float, pd.DataFrame]:
         """Box dimension of the boundary, its standard error, and the counts (size, boxes)."""
-        return box_dimension(self.boundary)
+        return box_dimension(self.label)
 
     def summary(self) -> str:
         """A short text: shares, and the boundary's dimension."""
@@ -109,18 +109,25 @@ def wilson(count: int, n: int, z: float = Z) -> tuple[float, float]:
     return float(max(middle - half, 0) / (1 + zz)), float(min((middle + half) / (1 + zz), 1))
 
 
-def box_dimension(mask: Bool[np.ndarray, "r *s"]) -> tuple[float, float, pd.DataFrame]:
-    """Box dimension D of a set of pixels: N(s) ~ s^-D, fitted by least squares in the logarithms.
+def box_dimension(label: Int[np.ndarray, "r *s"]) -> tuple[float, float, pd.DataFrame]:
+    """Box dimension D of the boundary between labels: N(s) ~ s^-D, by least squares in logarithms.
+
+    N(s) counts the boxes of s starts a side in which a start differs from the next one along an
+    axis: every pair of neighbours belongs to one box.
 
     Returns:
         D, the standard error of the fit, and the table of box sizes and counts. The table is empty
         and D is NaN where fewer than three sizes have boxes.
     """
-    rows, size = [], 2  # pixels themselves are too coarse a picture of a line
-    while size <= min(mask.shape) // 8:
-        cut = tuple(slice(0, n - n % size) for n in mask.shape)
-        shape = [k for n in mask.shape for k in (n // size, size)]
-        boxes = mask[cut].reshape(shape).any(axis=tuple(range(1, 2 * mask.ndim, 2)))
+    mask = np.zeros(label.shape, bool)
+    for axis in range(label.ndim):
+        a, view = np.moveaxis(label, axis, 0), np.moveaxis(mask, axis, 0)
+        view[:-1] |= a[1:] != a[:-1]
+    rows, size = [], 4  # smaller boxes see the grid rather than the boundary
+    while size <= min(label.shape) // 8:
+        cut = tuple(slice(0, n - n % size) for n in label.shape)
+        shape = [k for n in label.shape for k in (n // size, size)]
+        boxes = mask[cut].reshape(shape).any(axis=tuple(range(1, 2 * label.ndim, 2)))
         rows.append((size, int(boxes.sum())))
         size *= 2
     table = pd.DataFrame(rows, columns=["size", "boxes"])

@@ -198,10 +198,14 @@ def _apply(eqn: Any, inputs: list[Interval]) -> list[Interval]:
         return [Interval(reduce(inputs[0].lo, axis=axes), reduce(inputs[0].hi, axis=axes))]
     if name == "dot_general":
         return [_dot_general(*inputs, params["dimension_numbers"])]
-    if name in ("concatenate", "pad"):
+    if name in ("concatenate", "pad", "stack"):
         return [_placed(eqn, inputs)]
     if name == "iota":
         return [iv.exact(np.asarray(eqn.primitive.bind(**params))[None])]
+    if name == "unstack":
+        axis = params["axis"] + 1
+        parts = np.moveaxis(inputs[0].lo, axis, 0), np.moveaxis(inputs[0].hi, axis, 0)
+        return [Interval(lo, hi) for lo, hi in zip(*parts, strict=True)]
     if name == "split":
         axis, ends = params["axis"] + 1, np.cumsum(params["sizes"])[:-1]
         parts = np.split(inputs[0].lo, ends, axis), np.split(inputs[0].hi, ends, axis)
@@ -243,6 +247,8 @@ def _positions(eqn: Any, arrays: list[np.ndarray]) -> np.ndarray:
         for axis, size in zip(params["broadcast_dimensions"], a.shape, strict=True):
             shape[axis] = size
         return np.broadcast_to(a.reshape(shape), params["shape"])
+    if name == "stack":
+        return np.stack(arrays, axis=params["axis"])
     if name == "concatenate":
         return np.concatenate(arrays, axis=params["dimension"])
     if name == "pad" and all(low >= 0 and high >= 0 for low, high, _ in params["padding_config"]):

@@ -64,9 +64,8 @@ def judge_large(
     low = None
     f_star = objective.facts.f_star
     if f_star is not None and kind in ("minimum", "degenerate"):
-        low = value <= f_star + 1e-9 * max(1.0, abs(f_star)) or (
-            False if kind == "minimum" else None
-        )
+        low = value <= f_star + 1e-9 * max(1.0, abs(f_star))
+        low = None if kind == "degenerate" and not low else low
     return Verdict(
         kind, y, value, grad_norm, before, index, moved, eigenvalues, error, null, low,
         stable=all(classify(error * t) == (kind, index, null) for t in (0.1, 10.0)),

@@ -46,10 +46,9 @@ class Landscape:
         for row in self.minima.to_dict("records"):
             graph.add_node(int(row["minimum"]), f=row["f"])
         for row in self.edges.to_dict("records"):
-            if row["low"] >= 0 and row["high"] >= 0:
-                graph.add_edge(
-                    int(row["low"]), int(row["high"]), key=int(row["saddle"]), f=row["f"]
-                )
+            low, high = int(row["low"]), int(row["high"])
+            if low >= 0 and high >= 0:
+                graph.add_edge(low, high, key=int(row["saddle"]), f=row["f"])
         return graph
 
     def disconnectivity(self) -> pd.DataFrame:
@@ -90,7 +89,9 @@ def landscape(
         points: as a census gives them (`Census.points`).
         domain: minima outside count as left; default: everywhere.
     """
-    minima = sorted((v for v in points if v.kind == "minimum"), key=lambda v: v.value)
+    minima = sorted(
+        (v for v in points if v.kind == "minimum"), key=lambda v: (round(v.value, 9), tuple(v.x))
+    )
     saddles = [v for v in points if v.kind == "saddle" and v.index == 1]
     ends = _down(objective, saddles, minima, domain)
     d = objective.dim

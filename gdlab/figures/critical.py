@@ -175,6 +175,8 @@ def draw_box_counts(ax: Axes, counts: pd.DataFrame, dimension: float, error: flo
     ax.loglog(
         s, middle, "--", color=style.VERMILLION, label=f"$D = {dimension:.3f} \\pm {error:.3f}$"
     )
+    ax.set_xticks(s, [f"{k:.0f}" for k in s])
+    ax.set_xticks([], minor=True)
     ax.set_xlabel("box size (starts)")
     ax.set_ylabel("boxes")
     ax.legend()

@@ -1,0 +1,122 @@
+"""Basins against closed forms: shares, boundaries, dimension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gdlab import objectives, registry, schedules
+from gdlab.critical.basins import assign, basins, box_dimension, shares_along, wilson
+from gdlab.types import Objective
+
+
+def test_two_wells_share_the_plane() -> None:
+    seen = basins(objectives.strict_saddle(), resolution=50)
+    assert [v.kind for v in seen.points] == ["minimum", "minimum"]
+    expected = np.broadcast_to(seen.axes[1][1] > 0, (50, 50))
+    np.testing.assert_array_equal(seen.label == 1, expected)
+    assert seen.table["share"].tolist() == [0.5, 0.5]
+    assert seen.boundary.sum() == 100  # two rows of starts on either side of x2 = 0
+    assert "0.5000" in seen.summary()
+
+
+def test_each_start_goes_where_it_goes_alone() -> None:
+    from gdlab import lab
+
+    objective = objectives.himmelblau()
+    rule = {"schedule": schedules.constant(0.01), "steps": 1000}
+    seen = basins(objective, resolution=12, **rule)
+    (_, x), (_, y) = seen.axes
+    for i, j in ((0, 0), (3, 9), (11, 2), (6, 6)):
+        alone = lab.descend(objective, np.array([x[i], y[j]]), **rule)
+        assert alone.verdict.reached == seen.points[seen.label[i, j]].reached
+        assert alone.steps == seen.steps[i, j]
+    assert {v.certified for v in seen.points} == {True}
+
+
+def test_a_slice_keeps_the_other_coordinates() -> None:
+    at = [0.5, 0.0, 0.0, -0.5]
+    seen = basins(objectives.double_well(4), axes=(1, 2), at=at, resolution=8)
+    assert len(seen.points) == 4
+    for v in seen.points:
+        np.testing.assert_allclose([v.x[0], v.x[3]], [1.0, -1.0], atol=1e-6)
+    line = basins(objectives.double_well(1), resolution=40)
+    np.testing.assert_array_equal(line.label == 1, line.axes[0][1] > 0)
+
+
+def sink(x: Any) -> Any:
+    return x[0] ** 2 - x[1] ** 2
+
+
+def test_starts_that_reach_nothing() -> None:
+    seen = basins(
+        Objective(sink, 2), [(-1, 1), (-1, 1)], resolution=10,
+        schedule=schedules.constant(0.6), steps=3000,
+    )  # fmt: skip
+    assert set(np.unique(seen.label)) <= {-1, -2}
+    assert (seen.label == -1).any()
+    plateau = basins(objectives.three_minima(), [(-0.15, 0.15)], resolution=20, steps=10)
+    assert set(np.unique(plateau.label)) == {-3}
+
+
+def test_ends_beside_a_point_are_that_points() -> None:
+    objective = objectives.himmelblau()
+    known = objective.facts.critical_points.x
+    x = np.concatenate([known[:4], known[:4] + 1e-8, [[0.0, 0.0], [1e9, 0.0]]])
+    status = np.array(["converged"] * 8 + ["budget", "diverged"])
+    label, points = assign(objective, x, status)
+    assert label[:4].tolist() == label[4:8].tolist()
+    assert label[8:].tolist() == [-2, -1]
+    assert sorted(points[k].reached for k in label[:4]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "low", "high"),
+    [(0, 10, 0.0, 0.277533), (5, 10, 0.236593, 0.763407), (81, 263, 0.255298, 0.366252)],
+)
+def test_wilson(count: int, n: int, low: float, high: float) -> None:
+    """Numbers of E. B. Wilson's interval as R. G. Newcombe (1998) tabulates them (81 of 263)."""
+    np.testing.assert_allclose(wilson(count, n), (low, high), atol=2e-4)
+
+
+def test_box_dimension_of_a_line_and_of_a_carpet() -> None:
+    u = (np.arange(512) + 0.5) / 512
+    line = (u[:, None] + 0.37 * u[None, :] > 0.61).astype(int)
+    D, error, _ = box_dimension(line)
+    assert abs(D - 1) < 0.06
+    assert error < 0.05
+    i = np.arange(729)
+    carpet = np.ones((729, 729), int)
+    for k in range(6):
+        digit = (i // 3**k) % 3 == 1
+        carpet &= ~(digit[:, None] & digit[None, :])
+    D, error, counts = box_dimension(carpet)
+    assert abs(D - np.log(8) / np.log(3)) < 0.12
+    assert len(counts) >= 3
+    assert np.isnan(box_dimension(np.zeros((64, 64), int))[0])
+
+
+def test_shares_along_the_step_size() -> None:
+    table = shares_along(objectives.strict_saddle(), [0.1, 0.5, 2.5], resolution=10)
+    total = table.groupby("value")["share"].sum()
+    np.testing.assert_allclose(total, 1.0)
+    last = table[table["value"] == 2.5]
+    assert not (last["kind"] == "minimum").any()
+    assert ((table["low"] <= table["share"]) & (table["share"] <= table["high"])).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"axes": (0, 0)}, "axes"),
+        ({"axes": (0, 5)}, "axes"),
+        ({"resolution": 1}, "resolution"),
+        ({"at": [0.0]}, "at="),
+        ({"domain": [(0, 1)]}, "domain"),
+    ],
+)
+def test_a_bad_argument_is_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(registry.UsageError, match=words):
+        basins(objectives.himmelblau(), **options)

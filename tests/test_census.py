@@ -1,0 +1,164 @@
+"""The census scores itself against the inventories; proofs, checks, and bad domains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdlab import lab, objectives, registry, schedules
+from gdlab.critical.census import census, take_census
+from gdlab.critical.dwell import dwell
+from gdlab.critical.euler import euler_check
+from gdlab.critical.landscape import landscape
+from gdlab.critical.prune import prune
+from gdlab.types import Objective
+
+COMPLETE = [
+    ("himmelblau", {}), ("six_hump_camel", {}), ("three_hump_camel", {}), ("beale", {}),
+    ("booth", {}), ("matyas", {}), ("mccormick", {}), ("branin", {}), ("rosenbrock", {}),
+    ("rastrigin", {"dim": 1}), ("rastrigin", {"dim": 2}), ("ackley", {"dim": 1}),
+    ("griewank", {"dim": 1}), ("styblinski_tang", {"dim": 2}), ("styblinski_tang", {"dim": 3}),
+    ("styblinski_tang", {"dim": 4}), ("double_well", {"dim": 1}),
+    ("double_well", {"dim": 3, "tilt": 0.1}), ("strict_saddle", {}), ("half_square", {}),
+    ("monomial", {}), ("monomial", {"power": 3}), ("three_minima", {}), ("saddle", {}),
+    ("matrix_factorization", {}), ("monkey_saddle", {}), ("quartic", {"dim": 1}),
+    ("quadratic", {}), ("quadratic", {"dim": 3, "rotation": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "params"), COMPLETE)
+def test_recall_and_classification_are_exact(name: str, params: dict[str, Any]) -> None:
+    objective = registry.build("objective", name, params)
+    known = objective.facts.critical_points
+    assert known.complete
+    result = take_census(objective)
+    table = result.table
+    assert (result.found, result.misclassified) == (len(known.x), 0)
+    assert len(table) == len(known.x)
+    assert sorted(table["reached"]) == list(range(len(known.x)))
+    order = table["reached"].to_numpy(int)
+    isolated = known.index[order] >= 0
+    d = objective.dim
+    np.testing.assert_allclose(table[[f"x{i}" for i in range(d)]], known.x[order], atol=2e-9)
+    np.testing.assert_allclose(table["f"], known.value[order], rtol=1e-9, atol=1e-9)
+    assert (table["index"].to_numpy(int)[isolated] == known.index[order][isolated]).all()
+    assert (table["certified"] == isolated).all()
+    assert (table["hits"] > 0).sum() >= 1
+    assert result.euler.holds is not False or name == "ackley"
+    if isolated.all() and d <= 3 and name != "ackley":  # which has a kink at 0
+        assert result.exact
+        assert f"exactly {len(known.x)} critical point" in result.summary()
+    else:
+        assert "not proved" in result.summary()
+
+
+SETS = [
+    # objective, isolated kinds, sets by (index, nullity)
+    ("crossed_valleys", {}, [], [(0, 1)]),
+    ("linear_network", {}, ["saddle"], [(0, 1)]),
+    ("matrix_factorization", {"rank": 2}, ["maximum"], [(0, 1), (1, 1), (2, 1)]),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "kinds", "sets"), SETS)
+def test_degenerate_sets_are_one_row(
+    name: str, params: dict[str, Any], kinds: list[str], sets: list[tuple[int, int]]
+) -> None:
+    objective = registry.build("objective", name, params)
+    result = take_census(objective, seconds=5, certified=False)
+    table = result.table
+    flat = table[table["kind"] == "degenerate set"]
+    assert sorted(table[table["kind"] != "degenerate set"]["kind"]) == kinds
+    assert sorted(zip(flat["index"], flat["nullity"], strict=True)) == sets
+    assert result.found == result.known
+
+
+def test_branch_and_prune_alone_finds_all() -> None:
+    for name, count in (("himmelblau", 9), ("six_hump_camel", 15), ("rastrigin", 441)):
+        objective = registry.build("objective", name, {})
+        proof = prune(objective, objective.facts.domain)
+        assert proof.complete
+        assert len(proof.roots) == count
+        x = objective.facts.critical_points.x
+        near = np.abs(proof.roots.mean(axis=2)[None] - x[:, None]).max(axis=2)
+        assert np.all(near.min(axis=1) < 1e-11)
+
+
+def test_branch_and_prune_says_what_it_cannot_prove() -> None:
+    proof = prune(objectives.monkey_saddle(), np.array([[-2.0, 2.0]] * 2))
+    assert not proof.complete
+    assert not len(proof.roots)
+    assert np.abs(proof.unresolved).max() < 1e-4
+    quick = prune(objectives.griewank(2), np.array([[-600.0, 600.0]] * 2), most_boxes=2000)
+    assert not quick.complete
+    assert len(quick.unresolved)
+
+
+def well(x: Any) -> Any:
+    return x[0] + 1 / x[0] + x[1] ** 2
+
+
+def mine(x: Any) -> Any:
+    return jnp.sin(x[0]) * jnp.cos(x[1]) + 0.1 * jnp.sum(x * x)
+
+
+def test_a_domain_that_touches_a_pole() -> None:
+    for low in (0.0, 1e-12, -1.0):
+        table = census(Objective(well, 2), [(low, 3.0), (-1.0, 1.0)], seconds=3)
+        right = table[table["x0"] > 0]
+        assert len(right) == 1
+        assert right["kind"].item() == "minimum"
+        assert abs(right["x0"].item() - 1) < 1e-9
+        assert len(table) == (2 if low == -1.0 else 1)
+
+
+def test_a_users_own_objective_needs_a_domain_and_nothing_else() -> None:
+    objective = Objective(mine, 2)
+    with pytest.raises(registry.UsageError, match="domain is missing"):
+        census(objective)
+    for bad in ([(0, 1)], [(0, 1), (1, 0)], [(0, np.inf), (0, 1)]):
+        with pytest.raises(registry.UsageError, match="domain="):
+            census(objective, bad)
+    result = take_census(objective, [(-6, 6), (-6, 6)])
+    assert result.exact
+    assert result.euler.holds
+    assert result.table["certified"].all()
+
+
+def test_a_missing_point_breaks_eulers_check() -> None:
+    objective = objectives.himmelblau()
+    result = take_census(objective, certified=False)
+    assert euler_check(objective, result.domain, result.points).holds
+    assert euler_check(objective, result.domain, result.points[1:]).holds is False
+    assert result.unseen[0] <= 3 / 1000
+    assert result.unseen[1] == 0
+
+
+def test_minima_are_joined_through_saddles() -> None:
+    objective = objectives.himmelblau()
+    result = take_census(objective)
+    graph = landscape(objective, result.points, result.domain)
+    assert graph.graph.number_of_nodes() == 4
+    assert graph.graph.number_of_edges() == 4
+    assert sorted(map(sorted, graph.graph.edges())) == [[0, 1], [0, 3], [1, 2], [2, 3]]
+    merges = graph.disconnectivity()
+    np.testing.assert_allclose(merges["height"], [13.31192627, 67.71915009, 104.01516292])
+    assert merges["size"].tolist() == [2, 3, 4]
+    np.testing.assert_allclose(graph.edges["barrier_low"], graph.edges["f"])
+
+
+@pytest.mark.parametrize("eps", [1e-3, 1e-6, 1e-9])
+def test_dwell_time_at_a_strict_saddle(eps: float) -> None:
+    objective = objectives.strict_saddle()
+    points = take_census(objective, certified=False).points
+    record = lab.descend(
+        objective, np.array([1.0, eps]), schedule=schedules.constant(0.1), record="all"
+    )
+    table = dwell(objective, record, points, radius=0.1)
+    assert len(table) == 1
+    assert table["index"].item() == 1
+    # f''' = 0 and the quartic term is small within the radius: theory to within two steps.
+    assert abs(table["dwell"].item() - table["predicted"].item()) < 2
