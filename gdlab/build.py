@@ -17,7 +17,7 @@ import numpy as np
 
 from gdlab import registry
 from gdlab.errors import MissingFact, UsageError
-from gdlab.sweep import Job, bind, record_marks
+from gdlab.sweep import MOST_GTOL, MOST_STEPS, Job, bind, record_marks
 
 GROUPS = ("objective", "init", "schedule", "method")
 # Schema of everything in a job's configuration that is no factory's.
@@ -32,7 +32,7 @@ NUMBERS: dict[str, Any] = {
     "record.probes": list[str],
 }
 LEAST = {"steps": 0, "seed": 0, "stop.gtol": 0.0, "record.points": 0}
-MOST = {"steps": 2**31 - 2, "stop.gtol": 1e150}  # counted in 32 bits; compared squared
+MOST = {"steps": MOST_STEPS, "stop.gtol": MOST_GTOL}
 
 
 @dataclass(frozen=True, eq=False)

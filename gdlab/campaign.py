@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import queue
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -87,7 +89,8 @@ class Outcome:
         overrides: what the user asked for.
         run_id: of its MLflow run; None if nothing was tracked.
         known: whether the store held it already.
-        status, verdict: of the descent; None where it did not run now.
+        status, verdict: of the descent.
+        reached: number of the known critical point it ended in; None where none is near.
     """
 
     overrides: tuple[str, ...]
@@ -97,6 +100,7 @@ class Outcome:
     known: bool = False
     status: str | None = None
     verdict: str | None = None
+    reached: int | None = None
     record: Record | Records | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -186,6 +190,7 @@ class Campaign:
         self.listener.planned(self._plan(todo, order, groups))
         if self.settings.dry_run:
             return [Outcome(o) for o in self.overrides]
+        self.closing = self._closing(todo) if self.store else None
         with (
             ThreadPoolExecutor(1, "store") as writer,
             _Writes(writer, self.store, force=not self.settings.resume) as writes,
@@ -196,14 +201,38 @@ class Campaign:
             for group in groups:
                 members = [order[j] for j in group.jobs]
                 try:
-                    for chunk in _ahead(sweep.run(list(jobs.values()), [group])):
+                    for chunk in _ahead(sweep.run(list(jobs.values()), [group], tails=True)):
                         self._keep(chunk, order, writes)
                 except UsageError:
                     raise
                 except Exception as error:  # a job that fails, fails alone: it is listed at the end
                     lost = [i for i in members if i not in self.outcomes]
                     self._failed(lost, error, writes)
+        if self.closing is not None:
+            self.closing.close()
         return self._all()
+
+    def _closing(self, todo: Sequence[int]) -> Any:
+        from gdlab.tracking.closing import Closing
+
+        once = list(self.first.values())
+        closing = Closing(
+            self.store,
+            self.sweep_id,
+            [self.built[i].params for i in once],
+            [job.marks if (job := self.built[i].job) else None for i in once],
+            self.swept,
+            self.settings.command,
+            study=self.settings.study,
+            large=not self.rich,
+            artifacts=self.settings.artifacts != "never",
+            fresh=not self.settings.resume,
+        )
+        self.place = {i: k for k, i in enumerate(once)}
+        closing.known = {
+            self.place[i]: o.run_id for i, o in self.outcomes.items() if o.run_id is not None
+        }
+        return closing
 
     def _todo(self) -> list[int]:
         """Jobs to run: the first of each key that the store does not hold as finished."""
@@ -225,6 +254,7 @@ class Campaign:
                 known=True,
                 status=final.get(keys.STATUS),
                 verdict=final.get(keys.CRITICAL_KIND),
+                reached=None if final.get(keys.REACHED) is None else int(final[keys.REACHED]),
                 params=self.built[i].params,
             )
         return [i for i in self.first.values() if i not in self.outcomes]
@@ -257,16 +287,24 @@ class Campaign:
                 run_id=run.run_id if self.store else None,
                 status=describe.status_of(record),
                 verdict=_verdict(record),
+                reached=_reached(record),
                 record=record if self.rich else None,
                 params=self.built[i].params,
             )
-        writes.add(runs, lambda: self.listener.advanced(len(runs), steps))
+        first: Callable[[], None] | None = None
+        if self.closing is not None:
+            self.closing.keep([self.place[i] for i in members], runs)
+            lanes = [chunk.lanes[j] for j in chunk.jobs]
+            first = partial(self.closing.pool, chunk.records, lanes, runs)
+        writes.add(runs, lambda: self.listener.advanced(len(runs), steps), first)
 
     def _failed(self, members: Sequence[int], error: Exception, writes: _Writes) -> None:
         runs = []
         for i in members:
             self.outcomes[i] = Outcome(self.overrides[i], error=error, params=self.built[i].params)
             runs.append(self._data(i, "FAILED", {}, {"error": f"{type(error).__name__}: {error}"}))
+        if self.closing is not None:
+            self.closing.keep([self.place[i] for i in members], runs)
         writes.add(runs, lambda: self.listener.advanced(len(runs), 0))
 
     def _described(self, i: int, record: Record | Records) -> RunData:
@@ -280,8 +318,11 @@ class Campaign:
             **describe.verdict_tags(record),
         }
         artifacts = pictures.artifacts(built, record) if self.rich else {}
-        again = " ".join(["gdlab", *self.overrides[i]])
-        return self._data(i, "FINISHED", metrics, tags, artifacts, describe.note(record, again))
+        again = shlex.join(["gdlab", *self.overrides[i]])
+        run_id = keys.run_id_for(self.settings.experiment, built.key)
+        picture = describe.picture_link(run_id, "descent.png") if artifacts else ""
+        note = describe.note(record, again, picture)
+        return self._data(i, "FINISHED", metrics, tags, artifacts, note)
 
     def _data(
         self,
@@ -305,6 +346,7 @@ class Campaign:
                 keys.COMMAND: " ".join(self.overrides[i]),
                 **study,
                 **provenance(),
+                **(self.closing.shown if self.closing is not None else {}),
                 **tags,
             },
             metrics=metrics,
@@ -345,6 +387,7 @@ def judged_together(chunk: sweep.Chunk, jobs: Sequence[sweep.Job]) -> list[Recor
         records.status,
         gtol=np.concatenate([np.full(len(job.x0), job.gtol) for job in jobs]),
         owner=np.concatenate([np.full(len(job.x0), k) for k, job in enumerate(jobs)]),
+        tail=records.tail,
     )
     out: list[Record | Records] = []
     for place, job in zip(places, jobs, strict=True):
@@ -364,6 +407,10 @@ def _verdict(record: Record | Records) -> str | None:
     if isinstance(record, Record):
         return record.verdict.label if record.verdict else None
     return None
+
+
+def _reached(record: Record | Records) -> int | None:
+    return record.verdict.reached if isinstance(record, Record) and record.verdict else None
 
 
 def _structure(params: Mapping[str, Any]) -> str:
@@ -410,11 +457,23 @@ class _Writes:
         if kind is None:
             self._wait()
 
-    def add(self, runs: Sequence[RunData], then: Callable[[], None]) -> None:
+    def add(
+        self,
+        runs: Sequence[RunData],
+        then: Callable[[], None],
+        first: Callable[[], None] | None = None,
+    ) -> None:
         self._wait()
-        self.pending = self.writer.submit(self._write, runs, then)
+        self.pending = self.writer.submit(self._write, runs, then, first)
 
-    def _write(self, runs: Sequence[RunData], then: Callable[[], None]) -> None:
+    def _write(
+        self,
+        runs: Sequence[RunData],
+        then: Callable[[], None],
+        first: Callable[[], None] | None = None,
+    ) -> None:
+        if first is not None:
+            first()
         if self.store is not None:
             self.store.write(runs, force=self.force)
         then()

@@ -12,10 +12,8 @@ from gdlab import numerics
 
 numerics.configure()  # before the rooms below start jax
 
-from gdlab import methods, schedules, sweep  # noqa: E402
-from gdlab.build import MOST  # noqa: E402
+from gdlab import sweep  # noqa: E402
 from gdlab.campaign import Listener, Outcome, Plan, Settings, carry_out  # noqa: E402
-from gdlab.errors import UsageError  # noqa: E402
 from gdlab.types import Method, Objective, Record, Records, Schedule  # noqa: E402
 
 __all__ = ["Listener", "Outcome", "Plan", "Settings", "carry_out", "descend", "judged"]
@@ -58,32 +56,27 @@ def descend(
         MissingFact: the rule needs a fact that the objective lacks.
     """
     start = np.asarray(x0, float)
-    if start.ndim not in (1, 2) or start.shape[-1] != objective.dim:
-        raise UsageError(
-            f"x0 has shape {start.shape}: {objective.name} takes [{objective.dim}] "
-            f"or [n, {objective.dim}]"
-        )
-    if not 0 <= steps <= MOST["steps"] or not 0 <= gtol <= MOST["stop.gtol"]:
-        raise UsageError(f"steps={steps}, gtol={gtol}: both take a number >= 0 (and not too large)")
-    job = sweep.Job(
-        objective=objective,
-        method=method or methods.gradient(),
-        schedule=schedule or schedules.constant(),
-        x0=np.atleast_2d(start),
-        steps=int(steps),
-        gtol=float(gtol),
-        marks=sweep.record_marks(int(steps), record, points),
-        probes=tuple(probes),
+    records = sweep.descents(
+        objective,
+        start,
+        method=method,
+        schedule=schedule,
+        steps=steps,
+        gtol=gtol,
+        record=record,
+        points=points,
+        probes=probes,
         precision=precision,
+        tails=verdict,
     )
-    (chunk,) = sweep.run([job])
-    records = judged(objective, chunk.records, job) if verdict else chunk.records
+    if verdict:
+        records = judged(objective, records, gtol)
     return records[0] if start.ndim == 1 else records
 
 
-def judged(objective: Objective, records: Records, job: sweep.Job) -> Records:
+def judged(objective: Objective, records: Records, gtol: float) -> Records:
     """The records with a verdict for each end point."""
     from gdlab.critical.verdict import judge
 
-    verdicts = judge(objective, records.x, records.status, gtol=job.gtol)
+    verdicts = judge(objective, records.x, records.status, gtol=gtol, tail=records.tail)
     return dataclasses.replace(records, verdicts=verdicts)

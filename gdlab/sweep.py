@@ -29,6 +29,9 @@ MOST_BYTES = 4 * 2**30
 # A segment ends where lanes may leave the pool: where the step count has doubled, from here on.
 FIRST_SEGMENT = 128
 TABLE_NUMBERS = 2**22
+MOST_STEPS = 2**31 - 2  # counted in 32 bits
+MOST_GTOL = 1e150  # compared squared
+TAIL = 48  # three rounds of the longest cycle that is looked for
 PATH_DIM = 3
 
 
@@ -132,8 +135,63 @@ def plan(jobs: Sequence[Job]) -> list[Group]:
     return [Group(programs[key], tuple(members)) for key, members in groups.items()]
 
 
-def run(jobs: Sequence[Job], groups: Sequence[Group] | None = None) -> Iterator[Chunk]:
+def descents(
+    objective: Objective,
+    x0: Any,
+    *,
+    method: Method | None = None,
+    schedule: Schedule | None = None,
+    steps: int = 1000,
+    gtol: float = 1e-8,
+    record: str = "log",
+    points: int = 100,
+    probes: Sequence[str] = (),
+    precision: str = "float64",
+    tails: bool = False,
+) -> Records:
+    """Descents on one objective from one start `[d]` or many `[n, d]`, not judged.
+
+    The arguments are those of `gdlab.descend`; `tails` as in `run`.
+
+    Raises:
+        UsageError: x0 has the wrong dimension, or a number is out of its range.
+    """
+    start = np.asarray(x0, float)
+    if start.ndim not in (1, 2) or start.shape[-1] != objective.dim:
+        raise UsageError(
+            f"x0 has shape {start.shape}: {objective.name} takes [{objective.dim}] "
+            f"or [n, {objective.dim}]"
+        )
+    if not 0 <= steps <= MOST_STEPS or not 0 <= gtol <= MOST_GTOL:
+        raise UsageError(
+            f"steps={steps}, gtol={gtol}: take 0 to {MOST_STEPS:.2g} and 0 to {MOST_GTOL:g}"
+        )
+    from gdlab import methods, schedules
+
+    job = Job(
+        objective=objective,
+        method=method or methods.gradient(),
+        schedule=schedule or schedules.constant(),
+        x0=np.atleast_2d(start),
+        steps=int(steps),
+        gtol=float(gtol),
+        marks=record_marks(int(steps), record, points),
+        probes=tuple(probes),
+        precision=precision,
+    )
+    (chunk,) = run([job], tails=tails)
+    return chunk.records
+
+
+def run(
+    jobs: Sequence[Job], groups: Sequence[Group] | None = None, tails: bool = False
+) -> Iterator[Chunk]:
     """Carries the jobs out, chunk by chunk, each chunk's lanes as one pool.
+
+    Args:
+        groups: of the jobs (default: `plan(jobs)`).
+        tails: whether descents that used up their steps are followed for `TAIL` more, as evidence
+            of what they are doing (see `Records.tail`).
 
     Raises:
         UsageError: the record of a single job would not fit in memory.
@@ -142,7 +200,7 @@ def run(jobs: Sequence[Job], groups: Sequence[Group] | None = None) -> Iterator[
     with ThreadPoolExecutor(len(devices)) as pool:
         for group in plan(jobs) if groups is None else groups:
             for members in _chunks(group, jobs):
-                yield _run_chunk(group.program, members, jobs, pool, devices)
+                yield _run_chunk(group.program, members, jobs, pool, devices, tails)
 
 
 def _chunks(group: Group, jobs: Sequence[Job]) -> Iterator[tuple[int, ...]]:
@@ -171,6 +229,7 @@ def _run_chunk(
     jobs: Sequence[Job],
     pool: ThreadPoolExecutor,
     devices: Sequence[Any],
+    tails: bool,
 ) -> Chunk:
     first = jobs[members[0]]
     starts = np.cumsum([0] + [len(jobs[i].x0) for i in members])
@@ -181,7 +240,7 @@ def _run_chunk(
     shared = {name: _as(data[name], dtype) for name in first.objective.shared}
     x0 = np.concatenate([jobs[i].x0 for i in members]).astype(dtype).T
     program = replace(program, gathered=len(tables) > 1)
-    block = _Pool(program, shared, lanes, x0, tables, first.marks, pool, devices)
+    block = _Pool(program, shared, lanes, x0, tables, first.marks, pool, devices, tails)
     return Chunk(members, places, block.run(), block.computed)
 
 
@@ -252,6 +311,7 @@ class _Pool:
     marks: Int[np.ndarray, " K"]
     workers: ThreadPoolExecutor
     devices: Sequence[Any]
+    tails: bool
     computed: int = 0
     columns: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -268,7 +328,31 @@ class _Pool:
             alive = alive[self.going[alive]]
             if not len(alive):
                 break
-        return self._records()
+        end = _points(self.state.x).astype(float)
+        return self._records(end, self._tail(np.flatnonzero(self.columns["going"])))
+
+    def _tail(self, budget: np.ndarray) -> np.ndarray | None:
+        """The iterates x_T ... x_{T+TAIL} of the lanes that used up their steps."""
+        if not self.tails or not len(budget):
+            return None
+        T, tail = int(self.marks[-1]), np.full((self.n, TAIL + 1, self.program.dim), np.nan)
+        stride = TAIL if self.program.keep_path else 1  # without paths, a step at a time
+        state = self.state
+        for t in range(0, TAIL, stride):
+            gaps = np.zeros(_bucket(stride, 16), np.int64)
+            gaps[:stride] = 1
+            sizes = self._sizes(T + t, T + t + stride)
+            for i in range(0, len(budget), self.block):
+                members = budget[i : i + self.block]
+                device = self.devices[(i // self.block) % len(self.devices)]
+                out = self._block(members, 1, gaps, sizes, stride, device)
+                if self.program.keep_path:
+                    tail[members, :TAIL] = np.moveaxis(out.rows["x"][:TAIL], -1, 0)
+                else:
+                    tail[members, t] = _points(state.x)[members]
+                self._store(members, out.state)
+        tail[budget, TAIL] = _points(self.state.x)[budget]
+        return tail
 
     def _segments(self) -> Iterator[tuple[int, int]]:
         """Ranges of record points; lanes may leave between them."""
@@ -321,8 +405,7 @@ class _Pool:
             self.state = jax.tree.map(
                 lambda a: np.zeros((*a.shape[:-1], self.n), a.dtype), out.state
             )
-        for kept, new in zip(jax.tree.leaves(self.state), jax.tree.leaves(out.state), strict=True):
-            kept[..., members] = new
+        self._store(members, out.state)
         t = out.state.t
         self.computed += int(t.sum() - self.marks[begin] * len(members))
         self.going[members] = out.active & (t < self.marks[-1])
@@ -333,6 +416,10 @@ class _Pool:
             self.columns[name][who, row] = np.moveaxis(seen, -1, 0)[done]
         self.columns.setdefault("going", np.zeros(self.n))[who] = out.active[done]
 
+    def _store(self, members: np.ndarray, state: descent.State) -> None:
+        for kept, new in zip(jax.tree.leaves(self.state), jax.tree.leaves(state), strict=True):
+            kept[..., members] = new
+
     def _sizes(self, t0: int, t1: int) -> np.ndarray:
         """Step sizes of the steps t0 to t1, one column a table; padded to few shapes."""
         t = np.arange(t0, t0 + _bucket(t1 - t0 + 1, 256))
@@ -341,7 +428,7 @@ class _Pool:
             table[:, column] = sizes(t)
         return table
 
-    def _records(self) -> Records:
+    def _records(self, end: np.ndarray, tail: np.ndarray | None) -> Records:
         columns, rows = self.columns, len(self.marks)
         going = columns.pop("going")
         path = columns.pop("x", None)
@@ -352,17 +439,20 @@ class _Pool:
         columns["grad_evals"] = step.copy()
         for name in ("f_evals", "hvp_evals"):
             columns.setdefault(name, np.zeros((self.n, rows)))
-        x = self.state.x
-        end = np.stack(x, axis=-1) if isinstance(x, tuple) else x.T
         final = (np.arange(self.n), self.length - 1)
         finite = np.isfinite(columns["loss"][final]) & np.isfinite(columns["grad_norm"][final])
         status = np.where(going > 0, "budget", np.where(finite, "converged", "diverged"))
-        return Records(columns, self.length, end.astype(float), status, path)
+        return Records(columns, self.length, end, status, path, tail=tail)
 
 
 def _ones(t: np.ndarray) -> np.ndarray:
     """Sizes of a closed-loop schedule, which has none of its own."""
     return np.ones(len(t))
+
+
+def _points(x: Any) -> np.ndarray:
+    """Points of all lanes `[n, d]`, a copy."""
+    return np.stack(x, axis=-1) if isinstance(x, tuple) else np.array(x.T)
 
 
 def _cycle(devices: Sequence[Any]) -> Iterator[Any]:

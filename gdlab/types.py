@@ -300,6 +300,8 @@ class Records:
         x: end points `[n, d]`.
         status: `[n]` strings.
         verdicts: one each, or None if not asked for.
+        tail: iterates after the last recorded step, of descents that used up their steps
+            `[n, m, d]` (NaN for the others), or None: evidence of cycles.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -308,6 +310,7 @@ class Records:
     status: np.ndarray
     path: Float[np.ndarray, "n T d"] | None = None
     verdicts: Sequence[Verdict] | None = None
+    tail: Float[np.ndarray, "n m d"] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -340,4 +343,5 @@ class Records:
             status=self.status[lanes],
             path=None if self.path is None else self.path[lanes],
             verdicts=verdicts,
+            tail=None if self.tail is None else self.tail[lanes],
         )

@@ -273,3 +273,17 @@ def test_records_of_many_starts_that_do_not_fit_are_refused(monkeypatch) -> None
     big = job(make("objective", "himmelblau"), np.zeros((100, 2)))
     with pytest.raises(UsageError, match="record=ends"):
         list(sweep.run([big]))
+
+
+@pytest.mark.parametrize("dim", [2, 6])
+def test_a_descent_that_goes_to_and_fro_is_a_cycle_of_period_2(dim) -> None:
+    """On lambda = 2 with eta = 1 the iterate changes sign at every step; with 1/2 it arrives."""
+    spectrum = [1.0] * (dim - 1) + [2.0]
+    objective = make("objective", "quadratic", spectrum=spectrum)
+    there = gdlab.descend(objective, np.ones(dim), schedule=gdlab.schedules.constant(1.0), steps=90)
+    assert there.status == "budget"
+    assert there.steps == 90
+    assert (there.verdict.kind, there.verdict.period) == ("cycle", 2)
+    np.testing.assert_allclose(np.abs(there.x), [0.0] * (dim - 1) + [1.0])
+    short = gdlab.descend(objective, np.ones(dim), schedule=gdlab.schedules.constant(0.1), steps=9)
+    assert short.verdict.kind == "not_critical"
