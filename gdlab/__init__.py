@@ -20,8 +20,8 @@ _HOMES = {
     "Records": "gdlab.types",
     "Verdict": "gdlab.types",
     "descend": "gdlab.lab",
-    "census": "gdlab.critical",
-    "basins": "gdlab.critical",
+    "census": "gdlab.critical.census",
+    "basins": "gdlab.critical.basins",
     "load": "gdlab.tracking.read",
     "load_curves": "gdlab.tracking.read",
 }
