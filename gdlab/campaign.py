@@ -91,6 +91,7 @@ class Outcome:
         known: whether the store held it already.
         status, verdict: of the descent.
         reached: number of the known critical point it ended in; None where none is near.
+        steps: that it took; of many starts, their median.
     """
 
     overrides: tuple[str, ...]
@@ -101,6 +102,7 @@ class Outcome:
     status: str | None = None
     verdict: str | None = None
     reached: int | None = None
+    steps: float | None = None
     record: Record | Records | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -255,6 +257,7 @@ class Campaign:
                 status=final.get(keys.STATUS),
                 verdict=final.get(keys.CRITICAL_KIND),
                 reached=None if final.get(keys.REACHED) is None else int(final[keys.REACHED]),
+                steps=final.get("steps"),
                 params=self.built[i].params,
             )
         return [i for i in self.first.values() if i not in self.outcomes]
@@ -288,6 +291,7 @@ class Campaign:
                 status=describe.status_of(record),
                 verdict=_verdict(record),
                 reached=_reached(record),
+                steps=float(np.median(record.steps)),
                 record=record if self.rich else None,
                 params=self.built[i].params,
             )

@@ -44,7 +44,7 @@ def picture(objective: Objective, record: Record | Records) -> bytes:
     ends = record.x if isinstance(record, Records) else record.x[None]
     landscape = None
     if objective.dim <= 2 and one.path is not None:
-        landscape = surface(objective, _near(objective, np.concatenate([one.path, ends])))
+        landscape = surface(objective, near(objective, np.concatenate([one.path, ends])))
         if not np.isfinite(landscape[-1]).any():
             landscape = None
     return descent_picture(
@@ -133,7 +133,7 @@ def _grid(objective: Objective, domain: Float[np.ndarray, "d 2"]) -> tuple[Any, 
     return (*axes, on(objective)(grid).reshape([200] * objective.dim))
 
 
-def _near(objective: Objective, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:
+def near(objective: Objective, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:
     """Those of the points that are worth showing: a descent that diverges leaves any window."""
     domain = objective.facts.domain
     if domain is None:

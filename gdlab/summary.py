@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from gdlab import standing
 from gdlab.campaign import Outcome, Plan, Settings, swept
+from gdlab.errors import UsageError
 from gdlab.terminal import Screen
 from gdlab.tracking import describe
-from gdlab.types import Record
+from gdlab.types import Objective, Record
 
 BEST = 8
 BARS = " ▁▂▃▄▅▆▇█"
+PAIR = 84  # from so many columns on, landscape and curve stand side by side
 
 
 def report(outcomes: Sequence[Outcome], settings: Settings, plan: Plan, screen: Screen) -> None:
-    """One descent in words, or a sweep's best runs, failures and where to look next."""
+    """One descent in words and drawn, or a sweep's winner, failures and where to look next."""
     if settings.dry_run:
         _planned(plan, screen)
         return
     if len(outcomes) == 1:
-        _one(outcomes[0], screen)
+        _one(outcomes[0], settings, screen)
     else:
         _many(outcomes, plan, screen)
     if settings.uri is not None:
         again = "" if settings.uri == Settings.uri else f" tracking.uri={settings.uri}"
         screen.tell(f"look: gdlab ui {settings.experiment}{again}")
+        screen.tell(f"keep: gdlab report {settings.experiment}{again}")
 
 
 def _planned(plan: Plan, screen: Screen) -> None:
@@ -39,19 +46,21 @@ def _planned(plan: Plan, screen: Screen) -> None:
         screen.table([(n, f"{jobs:,}") for n, jobs in plan.groups], ("program", "jobs"))
 
 
-def _one(outcome: Outcome, screen: Screen) -> None:
+def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
     if outcome.error is not None:
         return  # the caller raises it
     screen.say(describe.run_name(outcome.params, ["seed"]), style="bold")
-    if outcome.known:
-        screen.say(f"{outcome.status}; {outcome.verdict or 'not judged'}; loss {outcome.value:.6g}")
-        screen.say("the store has this run already; resume=false runs it again")
-        return
     record = outcome.record
-    if isinstance(record, Record):
+    if outcome.known:
+        end = standing.reached(_table([outcome]), place_of)
+        screen.say(f"{outcome.status}; {end}; loss {outcome.value:.6g}")
+        _drawn(outcome, settings, screen)
+        screen.say("the store has this run already; resume=false runs it again")
+    elif isinstance(record, Record):
         screen.say(describe.in_words(record))
         loss = record.columns["loss"]
-        screen.say(f"loss {loss[0]:.6g} {spark(loss)} {loss[-1]:.6g}")
+        if not _drawn(outcome, settings, screen):
+            screen.say(f"loss {loss[0]:.6g} {spark(loss)} {loss[-1]:.6g}")
     elif record is not None:
         table = describe.points_table(record.verdicts or [])
         rows = [
@@ -68,28 +77,69 @@ def _one(outcome: Outcome, screen: Screen) -> None:
         screen.table(rows, ("reached", "known point", "starts", "share", "f"))
 
 
+def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
+    """Draws the descent on a terminal: its loss and, in two dimensions, its path; else nothing."""
+    if not screen.draws:
+        return False
+    table = _recorded(outcome, settings)
+    if table is None or len(table) < 2 or np.isfinite(table["loss"]).sum() < 2:
+        return False
+    from gdlab import canvas
+
+    width = min(screen.width, 110)
+    beside = width >= PAIR
+    room = (width - 3) // 2 if beside else min(width, 64)
+    ground = []
+    way = [c for c in ("x0", "x1", "x2") if c in table]
+    if len(way) == 2:
+        path = table[way].to_numpy(float)
+        path = path[np.isfinite(path).all(axis=1)]
+        objective = objective_of(outcome.params)
+        if objective is not None and objective.dim == 2 and len(path) > 1:
+            from gdlab import pictures
+
+            x, y, f = pictures.surface(objective, pictures.near(objective, path))
+            box = np.array([x[[0, -1]], y[[0, -1]]])
+            if np.isfinite(f).any():
+                ground = canvas.landscape(f, path, box, room, 16, objective.name, screen.colours)
+    curve = canvas.curve(
+        table["step"].to_numpy(), table["loss"].to_numpy(), room, 16 if ground else 12, "loss"
+    )
+    screen.draw([ground, curve] if ground else [curve], beside)
+    return True
+
+
+def _recorded(outcome: Outcome, settings: Settings) -> pd.DataFrame | None:
+    """The descent's record: as it ran, or as the store has it."""
+    if isinstance(outcome.record, Record):
+        return describe.record_table(outcome.record)
+    if outcome.run_id is None:
+        return None
+    from gdlab.tracking.read import artifact
+
+    try:
+        return pd.read_parquet(io.BytesIO(artifact(outcome.run_id, "record.parquet", settings.uri)))
+    except UsageError:
+        return None  # large sweeps keep no record a run
+
+
 def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
     done = [o for o in outcomes if o.error is None]
     fresh = [o for o in done if not o.known]
-    ranked = sorted((o for o in done if o.value is not None), key=lambda o: (o.value, o.overrides))
-    names = list(swept([o.params for o in outcomes]))[:6]
-    if ranked:
-        rows = [
-            (
-                *(_short(o.params.get(key, "")) for key in names),
-                f"{o.value:.6g}",
-                o.status or "",
-                o.verdict or "",
-            )
-            for o in ranked[:BEST]
-        ]
-        heads = [_head(key) for key in names]
-        screen.table(rows, (*heads, "loss", "status", "reached"), title=f"best of {len(done):,}")
+    runs = _table([o for o in done if o.value is not None])
+    by = standing.configurations(runs) if len(runs) else []
+    if by:
+        _groups(runs, by, screen)
+    elif len(runs):
+        _best(done, screen)
     counts = Counter(o.status for o in fresh if o.status)
     words = [f"{n:,} {status}" for status, n in counts.most_common()]
     if plan.have:
         words.append(f"{plan.have:,} known already")
     screen.say(f"{len(outcomes):,} jobs: {', '.join(words) or 'none run'}")
+    if len(runs):
+        for sentence in standing.sentences(runs, place_of):
+            screen.say(sentence, style="bold")
     failures = [o for o in outcomes if o.error is not None]
     if failures:
         screen.say(f"{len(failures):,} failed:", style="bold red")
@@ -97,6 +147,94 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
             screen.say(f"  {' '.join(outcome.overrides)}: {' '.join(str(outcome.error).split())}")
         if len(failures) > 20:
             screen.say(f"  ... and {len(failures) - 20:,} more")
+
+
+def _groups(runs: pd.DataFrame, by: Sequence[str], screen: Screen) -> None:
+    """Configurations, best first, by their medians over seeds."""
+    table = standing.standings(runs, by)
+    seeds = bool((table["n"] > 1).any())
+    shown = by[:5]
+    rows = [
+        (
+            *(_short(row[c]) for c in shown),
+            *(
+                (_short(row["median"]), _short(row["lowest"]))
+                if seeds
+                else (_short(row["median"]),)
+            ),
+            f"{row['steps']:,.0f}",
+            f"{row['n']:,} runs, {row['diverged']:.0%} diverged" if seeds else row["reached"],
+        )
+        for _, row in table.head(BEST).iterrows()
+    ]
+    heads = ("median loss", "lowest", "steps", "") if seeds else ("loss", "steps", "")
+    title = f"best of {len(table):,} configurations, {len(runs):,} runs"
+    screen.table(
+        rows, (*map(_head, shown), *heads), title=title if seeds else f"best of {len(runs):,}"
+    )
+
+
+def _best(done: Sequence[Outcome], screen: Screen) -> None:
+    """The runs with the lowest losses."""
+    ranked = sorted((o for o in done if o.value is not None), key=lambda o: (o.value, o.overrides))
+    names = list(swept([o.params for o in done]))[:6]
+    rows = [
+        (
+            *(_short(o.params.get(key, "")) for key in names),
+            f"{o.value:.6g}",
+            o.status or "",
+            o.verdict or "",
+        )
+        for o in ranked[:BEST]
+    ]
+    heads = [_head(key) for key in names]
+    screen.table(rows, (*heads, "loss", "status", "reached"), title=f"best of {len(done):,}")
+
+
+def _table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """Outcomes as a table with the columns of `tracking.read.load`."""
+    rows = [
+        {
+            **{"params.steps" if k == "steps" else k: v for k, v in o.params.items()},
+            "loss": np.nan if o.value is None else o.value,
+            "status": o.status,
+            "critical_kind": o.verdict,
+            "reached": o.reached,
+            "steps": o.steps,
+        }
+        for o in outcomes
+    ]
+    return pd.DataFrame(rows)
+
+
+def place_of(run: Mapping[str, Any]) -> str | None:
+    """Where the known point lies that a run reached: `(1, 1)`; None in many dimensions."""
+    objective = objective_of(run)
+    points = objective.facts.critical_points if objective is not None else None
+    if points is None or points.x.shape[1] > 4 or int(run["reached"]) >= len(points.x):
+        return None
+    x = points.x[int(run["reached"])] + 0.0
+    return f"({', '.join(f'{v:.4g}' for v in x)}), known point {int(run['reached'])}"
+
+
+def objective_of(params: Mapping[str, Any]) -> Objective | None:
+    """The objective that a run's parameters name; None where they do not make one."""
+    keys = [
+        (k.removeprefix("objective."), _hashable(v))
+        for k, v in params.items()
+        if k.startswith("objective.") and k != "objective.name" and _is_given(v)
+    ]
+    return _objective(str(params["objective.name"]), tuple(keys))
+
+
+@functools.lru_cache(maxsize=64)
+def _objective(name: str, keys: tuple[tuple[str, Any], ...]) -> Objective | None:
+    from gdlab import registry
+
+    try:
+        return registry.build("objective", name, dict(keys))
+    except (UsageError, TypeError):
+        return None
 
 
 def spark(values: Any, width: int = 40) -> str:
@@ -124,3 +262,13 @@ def _short(value: Any) -> str:
 
 def _known(reached: Any) -> str:
     return "" if reached is None or reached != reached or str(reached) == "<NA>" else str(reached)
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_hashable(v) for v in value)
+    return value
+
+
+def _is_given(value: Any) -> bool:
+    return not (value is None or (isinstance(value, float) and np.isnan(value)) or value == "")

@@ -32,6 +32,32 @@ class Screen:
     def __reduce__(self) -> tuple[Any, ...]:
         return Screen, (self.level,)  # consoles hold locks; a worker makes its own
 
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self.out.width
+
+    @property
+    def draws(self) -> bool:
+        """Whether pictures can be shown: a terminal that knows Unicode, and no quiet."""
+        able = self.out.is_terminal and not self.out.is_dumb_terminal
+        return able and self.level > QUIET and self.out.encoding.lower().startswith("utf")
+
+    @property
+    def colours(self) -> bool:
+        """Whether colours are shown; NO_COLOR and TERM=dumb say no."""
+        return self.out.color_system is not None and not self.out.no_color
+
+    def draw(self, panels: Sequence[Sequence[Any]], beside: bool) -> None:
+        """Pictures made of lines of text, one above the other or side by side."""
+        if not beside:
+            for panel in panels:
+                for line in panel:
+                    self.out.print(line, no_wrap=True, crop=True)
+            return
+        for lines in zip(*panels, strict=True):
+            self.out.print(*lines, sep="   ", no_wrap=True, crop=True)
+
     def say(self, text: str = "", style: str | None = None) -> None:
         """A line of the result."""
         self.out.print(text, style=style, markup=False)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+FINAL_METRICS = ("loss", "steps")
+FINAL_TAGS = (keys.STATUS, keys.CRITICAL_KIND, keys.REACHED)
 # Without it the UI opens an experiment on an empty page for language-model traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 T = TypeVar("T")
@@ -148,14 +150,15 @@ class Store:
         return dict(rows)
 
     def finals(self) -> dict[str, dict[str, Any]]:
-        """run id -> final `loss`, and the tags `status` and `critical_kind`, of finished runs."""
+        """run id -> `loss`, `steps`, `status`, `critical_kind`, `reached` of finished runs."""
         found: dict[str, dict[str, Any]] = {}
         if self.database is None:
             with mlflow_errors(self.uri):
                 asked = "attributes.status = 'FINISHED'"
                 for run in write.pages(self.client, [self.experiment_id], asked):
-                    tags = {k: run.data.tags.get(k) for k in (keys.STATUS, keys.CRITICAL_KIND)}
-                    found[run.info.run_id] = {"loss": run.data.metrics.get("loss"), **tags}
+                    tags = {k: run.data.tags.get(k) for k in FINAL_TAGS}
+                    ends = {k: run.data.metrics.get(k) for k in FINAL_METRICS}
+                    found[run.info.run_id] = {**ends, **tags}
             return found
         of_this = (
             "join runs r on r.run_uuid = v.run_uuid where r.experiment_id = ? "
@@ -164,12 +167,12 @@ class Store:
         number = int(self.experiment_id)
         for run_id, key, value in (
             *self.database.rows(
-                f"select v.run_uuid, v.key, v.value from latest_metrics v {of_this} = ?",
-                (number, "loss"),
+                f"select v.run_uuid, v.key, v.value from latest_metrics v {of_this} in (?, ?)",
+                (number, *FINAL_METRICS),
             ),
             *self.database.rows(
-                f"select v.run_uuid, v.key, v.value from tags v {of_this} in (?, ?)",
-                (number, keys.STATUS, keys.CRITICAL_KIND),
+                f"select v.run_uuid, v.key, v.value from tags v {of_this} in (?, ?, ?)",
+                (number, *FINAL_TAGS),
             ),
         ):
             found.setdefault(run_id, {})[key] = value
@@ -209,6 +212,25 @@ class Store:
             return
         with self.database.connect() as connection:
             _tag(self.database, connection, int(self.experiment_id), tags)
+
+    def tags(self) -> dict[str, str]:
+        """Tags of the experiment."""
+        if self.database is None:
+            with mlflow_errors(self.uri):
+                return dict(self.client.get_experiment(self.experiment_id).tags)
+        rows = self.database.rows(
+            "select key, value from experiment_tags where experiment_id = ?",
+            [int(self.experiment_id)],
+        )
+        return dict(rows)
+
+    def holds(self, run_id: str) -> bool:
+        """Whether a run of that derived id is stored as finished."""
+        if self.database is None:
+            with mlflow_errors(self.uri):
+                return bool(write.stored(self.client, self.experiment_id, run_id))
+        with self.database.connect() as connection:
+            return bool(self._finished_among(connection, [run_id]))
 
 
 def open_store(uri: str | None = None, experiment: str = "gdlab") -> Store:
