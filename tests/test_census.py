@@ -18,7 +18,8 @@ from gdlab.types import Objective
 
 COMPLETE = [
     ("himmelblau", {}), ("six_hump_camel", {}), ("three_hump_camel", {}), ("beale", {}),
-    ("booth", {}), ("matyas", {}), ("mccormick", {}), ("branin", {}), ("rosenbrock", {}),
+    ("booth", {}), ("matyas", {}), ("mccormick", {}), ("branin", {}),
+    ("rosenbrock", {}),
     ("rastrigin", {"dim": 1}), ("rastrigin", {"dim": 2}), ("ackley", {"dim": 1}),
     ("griewank", {"dim": 1}), ("styblinski_tang", {"dim": 2}), ("styblinski_tang", {"dim": 3}),
     ("styblinski_tang", {"dim": 4}), ("double_well", {"dim": 1}),

@@ -184,17 +184,19 @@ def basins(
     for a, values in zip(vary, np.meshgrid(*lines, indexing="ij"), strict=True):
         x0[:, a] = values.ravel()
     if schedule is None:
-        unit = {} if objective.facts.L is None else {"eta": 1.0, "unit": "1/L"}
-        schedule = schedules.constant(**unit)
-    ends, status, taken = [], [], []
+        smooth = objective.facts.L is not None
+        schedule = schedules.constant(1.0, "1/L") if smooth else schedules.constant(0.01)
+    ends: list[np.ndarray] = []
+    status: list[np.ndarray] = []
+    taken: list[np.ndarray] = []
     for begin in range(0, len(x0), PART):
         part = lab.descend(
             objective, x0[begin : begin + PART], method=method, schedule=schedule, steps=steps,
             gtol=gtol, record="ends", verdict=False,
         )  # fmt: skip
         ends.append(part.x)
-        status.append(part.status)
-        taken.append(part.steps)
+        status.append(np.asarray(part.status))
+        taken.append(np.asarray(part.steps))
     label, points = assign(objective, np.concatenate(ends), np.concatenate(status), gtol)
     counts = np.concatenate(taken).reshape(shape)
     named = tuple(zip(vary, lines, strict=True))
@@ -260,7 +262,9 @@ def _match(
 ) -> np.ndarray:
     """Labels end points near a point, or near a refused place; returns those that are left."""
     if points:
-        distance, nearest = cKDTree(np.array([p.x for p in points])).query(x[open_])
+        distance, nearest = map(
+            np.asarray, cKDTree(np.array([p.x for p in points])).query(x[open_])
+        )
         # Degenerate points are approached slowly: |grad f| <= gtol is met farther away.
         reach = np.array([MATCH if not p.nullity else 1e-2 for p in points])[nearest]
         hit = distance <= reach * np.maximum(1.0, np.abs(x[open_]).max(axis=1))

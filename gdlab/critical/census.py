@@ -13,7 +13,6 @@ set, with the dimension of the null space.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -172,7 +171,7 @@ def census(objective: Objective, domain: Any = None, **options: Any) -> pd.DataF
 
 def take_census(
     objective: Objective,
-    domain: Sequence[Sequence[float]] | Float[np.ndarray, "d 2"] | None = None,
+    domain: Any = None,
     *,
     starts: int = 2**15,
     patience: int = 1024,
@@ -185,7 +184,7 @@ def take_census(
     """Finds and classifies all critical points in the domain.
 
     Args:
-        domain: `[d, 2]`; default: the objective's own.
+        domain: box `[d, 2]` of (low, high) pairs; default: the objective's own.
         starts: at most.
         patience: ends after so many starts without a new point.
         certified: whether to try proofs; `auto`: branch and prune for d <= 3, single points for
@@ -359,7 +358,8 @@ class _Pool:
 
 
 def _nearest(points: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return cKDTree(points).query(x, p=np.inf)
+    distance, which = cKDTree(points).query(x, p=np.inf)
+    return np.asarray(distance), np.asarray(which)
 
 
 def _distinct(x: np.ndarray, tolerance: float) -> np.ndarray:

@@ -15,9 +15,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from gdlab import numerics
 from gdlab.critical import interval as iv
 from gdlab.critical.interval import Interval
 from gdlab.types import Objective
+
+if numerics.numerics() is None:  # 64 bits, whoever comes first
+    numerics.configure()
 
 Boxes = Sequence[np.ndarray] | None
 
@@ -192,12 +196,12 @@ def _apply(eqn: Any, inputs: list[Interval]) -> list[Interval]:
     if name == "select_n" and len(inputs) == 3:
         return [iv.choose(*_ranked(inputs))]
     if name == "reduce_sum":
-        return [iv.total(inputs[0], tuple(a + 1 for a in params["axes"]))]
+        return [iv.total(inputs[0], tuple(int(a) + 1 for a in params["axes"]))]
     if name in ("reduce_max", "reduce_min"):
-        axes, reduce = tuple(a + 1 for a in params["axes"]), getattr(np, name[-3:])
+        axes, reduce = tuple(int(a) + 1 for a in params["axes"]), getattr(np, name[-3:])
         return [Interval(reduce(inputs[0].lo, axis=axes), reduce(inputs[0].hi, axis=axes))]
     if name == "dot_general":
-        return [_dot_general(*inputs, params["dimension_numbers"])]
+        return [_dot_general(inputs[0], inputs[1], params["dimension_numbers"])]
     if name in ("concatenate", "pad", "stack"):
         return [_placed(eqn, inputs)]
     if name == "iota":

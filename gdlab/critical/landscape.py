@@ -135,12 +135,13 @@ def _down(
         assert v.eigenvalues is not None
         off = LEAP * max(1.0, float(np.abs(v.x).max())) * _unstable(objective, v)
         starts += [v.x - off, v.x + off]
-    steepest = max(float(np.abs(v.eigenvalues).max()) for v in (*saddles, *minima))  # type: ignore[union-attr]
+    seen = [v.eigenvalues for v in (*saddles, *minima) if v.eigenvalues is not None]
+    steepest = max(float(np.abs(values).max()) for values in seen)
     records = lab.descend(
         objective, np.array(starts), schedule=schedules.backtracking(0.5 / steepest, grow=1.0),
         steps=STEPS, record="ends", verdict=False,
     )  # fmt: skip
-    label, reached = assign(objective, records.x, records.status)
+    label, reached = assign(objective, records.x, np.asarray(records.status))
     places = np.array([v.x for v in minima]).reshape(-1, objective.dim)
 
     def number(k: int) -> int:

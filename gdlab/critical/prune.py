@@ -72,7 +72,7 @@ def prune(
     enclosure = Enclosure(objective)
     side = domain[:, 1] - domain[:, 0]
     lo, hi = _grid(domain)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    found: list[tuple[np.ndarray, ...]] = []
     stuck: list[np.ndarray] = []
     seen, begin = 0, time.monotonic()
     while len(lo):

@@ -138,7 +138,7 @@ def _dense(
             if critical[k]:
                 where = "" if reached[k] < 0 else f" (known point {reached[k]})"
                 note = (
-                    f"descent had not converged; polishing leads to a {_words(name, index[k])}"
+                    f"descent had not converged; polishing leads to a {_words(name, int(index[k]))}"
                     f"{where} at distance {moved[k]:.1e}"
                 )
             out.append(
@@ -216,7 +216,7 @@ def _reached(
         if len(mine) * len(known.x) > 10**6:
             from scipy.spatial import cKDTree
 
-            distance, nearest = cKDTree(known.x).query(x[mine])
+            distance, nearest = map(np.asarray, cKDTree(known.x).query(x[mine]))
         else:
             apart = np.linalg.norm(x[mine, None] - known.x[None], axis=-1)
             nearest = apart.argmin(axis=1)

@@ -86,9 +86,10 @@ def draw_disconnectivity(ax: Axes, minima: pd.DataFrame, merges: pd.DataFrame) -
         merges: `height`, `a`, `b`, `into`, lowest first, as `Landscape.disconnectivity` gives.
     """
     n = len(minima)
-    children = {int(r.into): (int(r.a), int(r.b)) for r in merges.itertuples()}
+    rows = merges.to_dict("records")
+    children = {int(row["into"]): (int(row["a"]), int(row["b"])) for row in rows}
     height = dict(enumerate(minima["f"].to_numpy(float)))
-    height |= {int(r.into): float(r.height) for r in merges.itertuples()}
+    height |= {int(row["into"]): float(row["height"]) for row in rows}
     tops = [k for k in height if not any(k in pair for pair in children.values())]
     place: dict[int, float] = {}
 
