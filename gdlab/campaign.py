@@ -181,7 +181,7 @@ class Campaign:
 
     def run(self) -> list[Outcome]:
         todo = self._todo()
-        jobs = {i: self.built[i].job for i in todo if self.built[i].job is not None}
+        jobs = {i: job for i in todo if (job := self.built[i].job) is not None}
         order = list(jobs)
         groups = sweep.plan(list(jobs.values()))
         self.swept = swept([b.params for b in self.built])
@@ -198,8 +198,8 @@ class Campaign:
             _Writes(writer, self.store, force=not self.settings.resume) as writes,
         ):
             for i in todo:
-                if self.built[i].error is not None:
-                    self._failed([i], self.built[i].error, writes)
+                if (error := self.built[i].error) is not None:
+                    self._failed([i], error, writes)
             for group in groups:
                 members = [order[j] for j in group.jobs]
                 try:
@@ -277,7 +277,7 @@ class Campaign:
     def _keep(self, chunk: sweep.Chunk, order: list[int], writes: _Writes) -> None:
         """Judges, describes and stores a chunk of jobs."""
         members = [order[j] for j in chunk.jobs]
-        jobs = [self.built[i].job for i in members]
+        jobs = [job for i in members if (job := self.built[i].job) is not None]
         records = judged_together(chunk, jobs)
         runs, steps = [], 0
         for i, record in zip(members, records, strict=True):

@@ -205,7 +205,7 @@ def test_read_back(uri: str, wrap, monkeypatch) -> None:
     )
     opened.client.create_run(opened.experiment_id)  # neither finished nor a job's
     if wrap is through_client:
-        monkeypatch.setattr(read, "_Sql", lambda uri, database: read._Client(uri))
+        monkeypatch.setattr(read, "_Sql", lambda uri, database, role: read._Client(uri, role))
     runs = read.load("steps", uri)
     assert list(runs["run_id"]) == sorted(a_run(i).run_id for i in range(3))
     runs = runs.set_index("seed").sort_index()

@@ -218,6 +218,11 @@ def note(record: Record | Records, again: str, picture: str = "") -> str:
     return "\n".join([*lines, "", f"Again: `{again}`"])
 
 
+def picture_link(run_id: str, path: str) -> str:
+    """The address of a run's picture, as notes in the UI refer to it."""
+    return f"/get-artifact?path={path}&run_uuid={run_id}"
+
+
 def parquet(table: pd.DataFrame) -> bytes:
     """A table as the bytes of a Parquet file."""
     buffer = io.BytesIO()

@@ -7,7 +7,7 @@ gives the same table from any store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from gdlab.errors import UsageError
 from gdlab.tracking import database as db
 from gdlab.tracking import keys, write
 from gdlab.tracking.database import Database
-from gdlab.tracking.store import address, client_of, mlflow_errors, reach
+from gdlab.tracking.store import Store, address, client_of, mlflow_errors, reach
 
 Triples = list[tuple[str, str, Any]]  # (run id, name, value)
 
@@ -37,9 +37,11 @@ TEXTS = {
     keys.COMMAND,
     "error",
 }
-JOBS = (
-    "r.status = 'FINISHED' and r.lifecycle_stage = 'active' and exists "
-    f"(select 1 from tags k where k.run_uuid = r.run_uuid and k.key = '{keys.KEY}')"
+FINISHED = "r.status = 'FINISHED' and r.lifecycle_stage = 'active' and exists "
+JOBS = f"{FINISHED}(select 1 from tags k where k.run_uuid = r.run_uuid and k.key = '{keys.KEY}')"
+ROLE = (
+    f"{FINISHED}(select 1 from tags k where k.run_uuid = r.run_uuid and k.key = '{keys.ROLE}' "
+    "and k.value = ?)"
 )
 STUDY = (
     "(r.experiment_id in (select experiment_id from experiments where name = ?) or exists "
@@ -49,7 +51,10 @@ STUDY = (
 
 
 def load(
-    study: str | None = None, uri: str | None = None, filter: str | None = None
+    study: str | None = None,
+    uri: str | None = None,
+    filter: str | None = None,
+    role: str = keys.RUN,
 ) -> pd.DataFrame:
     """The finished runs of a study, one row each.
 
@@ -63,11 +68,12 @@ def load(
         uri: the store; default `MLFLOW_TRACKING_URI`, else `sqlite:///mlflow.db`.
         filter: a condition on the columns, as pandas' `query` takes it; dotted names in
             backticks: "`schedule.name` == 'constant' and loss < 1e-3".
+        role: `run` (of a job), `aggregate` (medians over seeds) or `summary` (of a sweep).
 
     Raises:
         UsageError: no such store, or no finished run of that study in it.
     """
-    reader = _reader(uri)
+    reader = _reader(uri, role)
     infos = _runs(reader, study)
     place = {run_id: i for i, (run_id, _) in enumerate(infos)}
     params = _pivot(reader.params(study), place, keys.value_of)
@@ -94,6 +100,7 @@ def load_curves(
     uri: str | None = None,
     filter: str | None = None,
     metrics: Sequence[str] | None = None,
+    role: str = keys.RUN,
 ) -> pd.DataFrame:
     """The recorded steps of a study's finished runs, long form: one row a run and step.
 
@@ -101,12 +108,12 @@ def load_curves(
     What was not recorded at a step is NaN.
 
     Args:
-        study, uri, filter: as for `load`.
+        study, uri, filter, role: as for `load`.
         metrics: which histories; default all but the `log10_` ones, which are the logarithms of
             others. Metrics with a single value a run have no history and are left out.
     """
-    runs = load(study, uri, filter)
-    reader = _reader(uri)
+    runs = load(study, uri, filter, role)
+    reader = _reader(uri, role)
     known = reader.metric_names(study)
     for name in metrics or ():
         if name not in known:
@@ -160,6 +167,64 @@ def studies(uri: str | None = None) -> list[str]:
     return _reader(uri).studies()
 
 
+def stored_runs(
+    store: Store, known: Mapping[int, str], curves: Sequence[str], batch: int = 500
+) -> Iterator[tuple[int, keys.RunData]]:
+    """Runs of the store, a batch at a time: (number, tags, curves and final metrics).
+
+    Args:
+        known: number -> run id.
+        curves: metrics whose histories are read; of the others, the last value.
+    """
+    numbers = {run_id: i for i, run_id in known.items()}
+    ids = list(numbers)
+    if store.database is None:
+        with mlflow_errors(store.uri):
+            for run_id in ids:
+                yield numbers[run_id], _through_client(store.client, run_id, curves)
+        return
+    for a in range(0, len(ids), batch):
+        some = ids[a : a + batch]
+        marks = ",".join("?" * len(some))
+        tags: dict[str, dict[str, str]] = {run_id: {} for run_id in some}
+        for run_id, name, text in store.database.rows(
+            f"select run_uuid, key, value from tags where run_uuid in ({marks})", some
+        ):
+            tags[run_id][name] = text
+        series: dict[str, dict[str, Any]] = {run_id: {} for run_id in some}
+        for run_id, name, step, value in store.database.rows(
+            f"select run_uuid, key, step, value from latest_metrics where run_uuid in ({marks})",
+            some,
+        ):
+            series[run_id][name] = ([step], [value])
+        asked = ",".join("?" * len(curves))
+        rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        for run_id, name, step, value in store.database.rows(
+            f"select run_uuid, key, step, value from metrics where run_uuid in ({marks}) "
+            f"and key in ({asked})",
+            [*some, *curves],
+        ):
+            rows.setdefault((run_id, name), []).append((step, value))
+        for (run_id, name), points in rows.items():
+            steps, values = zip(*sorted(points))
+            series[run_id][name] = (np.array(steps), np.array(values))
+        for run_id in some:
+            yield (
+                numbers[run_id],
+                keys.RunData(run_id, "", tags=tags[run_id], metrics=series[run_id]),
+            )
+
+
+def _through_client(client: Any, run_id: str, curves: Sequence[str]) -> keys.RunData:
+    run = client.get_run(run_id)
+    metrics: dict[str, Any] = {name: ([0], [value]) for name, value in run.data.metrics.items()}
+    for name in curves:
+        if name in run.data.metrics:
+            history = sorted((m.step, m.value) for m in client.get_metric_history(run_id, name))
+            metrics[name] = tuple(np.array(column) for column in zip(*history))
+    return keys.RunData(run_id, "", tags=dict(run.data.tags), metrics=metrics)
+
+
 @dataclass(frozen=True)
 class Place:
     """An experiment's number in the store, and whether gdlab's views are in its menu."""
@@ -186,9 +251,13 @@ class _Sql:
 
     uri: str
     database: Database
+    role: str = keys.RUN
 
     def _where(self, study: str | None) -> tuple[str, list[str]]:
-        return (JOBS, []) if study is None else (f"{JOBS} and {STUDY}", [study, study])
+        these, values = (JOBS, []) if self.role == keys.RUN else (ROLE, [self.role])
+        return (
+            (these, values) if study is None else (f"{these} and {STUDY}", [*values, study, study])
+        )
 
     def infos(self, study: str | None) -> list[tuple[str, str]]:
         where, values = self._where(study)
@@ -262,8 +331,8 @@ class _Sql:
 class _Client:
     """Reads any other store through MLflow's client."""
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, role: str = keys.RUN) -> None:
+        self.uri, self.role = uri, role
         self.client = client_of(uri)
         self._found: dict[str | None, list[Any]] = {}
 
@@ -280,7 +349,7 @@ class _Client:
                 self._found[study] = [
                     run
                     for run in runs
-                    if keys.KEY in run.data.tags
+                    if self._is_asked_for(run.data.tags)
                     and (
                         study is None
                         or run.info.experiment_id in named
@@ -288,6 +357,9 @@ class _Client:
                     )
                 ]
         return self._found[study]
+
+    def _is_asked_for(self, tags: dict[str, str]) -> bool:
+        return keys.KEY in tags if self.role == keys.RUN else tags.get(keys.ROLE) == self.role
 
     def infos(self, study: str | None) -> list[tuple[str, str]]:
         return [(run.info.run_id, run.info.run_name) for run in self._of(study)]
@@ -342,7 +414,7 @@ class _Client:
             return self.client.get_run(run_id).info.artifact_uri
 
 
-def _reader(uri: str | None) -> _Sql | _Client:
+def _reader(uri: str | None, role: str = keys.RUN) -> _Sql | _Client:
     uri = address(uri)
     kind = db.scheme(uri)
     if kind == "sqlite" and not db.sqlite_path(uri).exists():
@@ -353,11 +425,11 @@ def _reader(uri: str | None) -> _Sql | _Client:
         database = Database(uri)
         revision = database.revision()
         if revision == db.KNOWN_REVISION:
-            return _Sql(uri, database)
+            return _Sql(uri, database, role)
         if revision is None:
             raise UsageError(f"tracking.uri={uri}: is no MLflow store; name the one that has runs")
     reach(uri)
-    return _Client(uri)
+    return _Client(uri, role)
 
 
 def _runs(reader: _Sql | _Client, study: str | None) -> list[tuple[str, str]]:

@@ -26,8 +26,12 @@ NAMES = {
     "curves": "Curves",
     "step-size": "Step size",
     "critical-points": "Critical points",
+    "runs": "Every run",
 }
-TABLES = ("leaderboard",)  # views that open as a table, not as charts
+TABLES = ("leaderboard", "runs")  # views that open as a table, not as charts
+FINAL = ("loss", "grad_norm", "gap", "steps")
+MEDIANS = ("loss_q10", "loss_q90", "runs", "share_converged", "share_diverged")
+SHARES = ("minimum", "saddle", "maximum", "plateau", "degenerate", "not_critical")
 VERDICT = (keys.STATUS, keys.CRITICAL_KIND, keys.MORSE_INDEX, keys.REACHED)
 
 
@@ -156,11 +160,10 @@ class View:
     def tag(self) -> dict[str, str]:
         """The experiment tag that puts this view into the UI's menu."""
         now = int(time.time() * 1000)
-        name, _, scope = self.id.partition(".")
         packed = zlib.compress(json.dumps(self.state()).encode(), 9)
         value = json.dumps(
             {
-                "name": f"{NAMES[name]} ({scope})" if scope else NAMES[name],
+                "name": NAMES[self.id],
                 "createdAt": now,
                 "updatedAt": now,
                 "state": "deflate;" + base64.b64encode(packed).decode(),
@@ -171,81 +174,107 @@ class View:
         return {VIEW_TAG + self.id: value}
 
 
+def condition(**tags: str) -> str:
+    """A filter on tags as the UI's search field takes it; those without a value are left out."""
+    return " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items() if value)
+
+
 def write_views(
     store: Store,
     swept: Sequence[str] = (),
-    metrics: Sequence[str] = ("loss", "grad_norm", "gap", "steps"),
-    sweep: str = "",
+    metrics: Sequence[str] = FINAL,
+    only: str = "",
+    every: str = "",
+    medians: bool = False,
+    numeric: Sequence[str] = (),
+    has_eta: bool = True,
+    logarithms: bool = True,
 ) -> dict[str, str]:
     """Writes the experiment's named views; replaces those of the same name.
 
     Args:
         swept: parameters that differ between runs, in the order in which they matter, seed last.
         metrics: final metrics for the leaderboard; its order is that of the first.
-        sweep: restricts the views to one sweep, and sets them apart from those of the experiment.
+        only: the filter of all views, see `condition`.
+        every: the filter of a view of the single runs, where the others show aggregates.
+        medians: whether what is shown are medians over seeds.
+        numeric: those of `swept` that are numbers, for scatter plots.
+        has_eta: whether the runs have a step size `schedule.eta`.
+        logarithms: whether the runs have curves of logarithms.
 
     Returns:
         View id -> name in the menu, for `ui_url`.
     """
-    scope = f".{sweep}" if sweep else ""
     params = list(swept)[:12]
-    groups = [key for key in params if key != "seed"]
-    columns = (
-        [f"params.`{key}`" for key in params]
-        + [f"metrics.`{name}`" for name in metrics]
-        + [f"tags.`{name}`" for name in VERDICT]
-    )
+    shown = [key for key in params if not (medians and key == "seed")]
+    outcome = [*metrics[:1], *(MEDIANS if medians else ()), *metrics[1:]]
+    verdict = [f"tags.`{name}`" for name in VERDICT]
     best = f"metrics.`{metrics[0]}`"
-    common: dict[str, Any] = {
-        "columns": columns,
-        "order": best,
-        "filter": f"tags.`{keys.SWEEP}` = '{sweep}'" if sweep else "",
-    }
-    several = groups if "seed" in params else ()
+
+    def view(name: str, finals: Sequence[str] = outcome, filter: str = only) -> View:
+        keys_of = params if name == "runs" else shown
+        columns = [f"params.`{key}`" for key in keys_of] + [f"metrics.`{n}`" for n in finals]
+        return View(name, columns=columns + verdict, order=best, filter=filter)
+
+    axes = [key for key in numeric if key in shown and key != "schedule.eta"]
+    if has_eta:
+        axes = ["schedule.log10_eta", *axes]
     views = [
-        View(f"leaderboard{scope}", **common),
-        _curves(View(f"curves{scope}", **common, group_by=several)),
-        _step_size(View(f"step-size{scope}", **common), params),
-        _critical_points(View(f"critical-points{scope}", **common)),
+        view("leaderboard"),
+        _curves(view("curves", metrics[:1]), logarithms),
+        _step_size(view("step-size", [metrics[0], "steps"]), shown, axes),
+        _critical_points(view("critical-points", metrics[:1]), medians),
     ]
+    if every:
+        views.append(view("runs", metrics, every))
     store.tag({tag: value for view in views for tag, value in view.tag().items()})
-    return {view.id: NAMES[view.id.partition(".")[0]] for view in views}
+    return {view.id: NAMES[view.id] for view in views}
 
 
-def _curves(view: View) -> View:
-    view.section("Curves")
+def _curves(view: View, logarithms: bool) -> View:
+    view.section("Curves", columns=3 if logarithms else 2)
     view.line("loss", "loss (log)").line("grad_norm", "gradient norm (log)")
-    view.line("step_size", "step size (log)").line("gap", "loss - f_star (log)")
-    # The UI's log axis labels everything below 1e-6 as 0: the logarithms on linear axes do not.
-    view.section("Logarithms", columns=3)
-    for name in ("loss", "grad_norm", "step_size"):
-        view.line(f"log10_{name}", f"log10 {name.replace('_', ' ')}", log_y=False)
+    view.line("step_size", "step size (log)")
+    if logarithms:
+        # The UI's log axis labels everything below 1e-6 as 0: the logarithms do not.
+        view.section("Logarithms, against the logarithm of the step", columns=3)
+        for name in ("loss", "grad_norm", "step_size"):
+            title = f"log10 {name.replace('grad_norm', 'gradient norm').replace('_', ' ')}"
+            view.line(f"log10_{name}", title, log_y=False, log_x=True)
     return view
 
 
-def _step_size(view: View, params: Sequence[str]) -> View:
+def _step_size(view: View, params: Sequence[str], axes: Sequence[str]) -> View:
     view.section("Step size against outcome")
-    eta = "params.schedule.log10_eta"
-    view.scatter(eta, "metrics.log10_loss", "log10 final loss against log10 step size")
-    view.scatter(eta, "metrics.steps", "steps taken against log10 step size")
-    numbers = [key for key in params if key not in ("schedule.eta", "seed")]
-    axes = ["schedule.log10_eta" if key == "schedule.eta" else key for key in params]
-    view.parallel(axes, ["log10_loss", "steps"], "swept parameters and outcome")
-    if numbers:
-        view.contour(
-            eta, f"params.{numbers[0]}", "metrics.log10_loss", f"log10 loss over {numbers[0]}"
-        )
+    for key in axes[:2]:
+        words = key.rpartition(".")[2].replace("_", " ")
+        view.scatter(f"params.{key}", "metrics.log10_loss", f"log10 final loss against {words}")
+        view.scatter(f"params.{key}", "metrics.steps", f"steps taken against {words}")
+    view.line("step_size", "step size (log)")
+    lanes = ["schedule.log10_eta" if key == "schedule.eta" else key for key in params]
+    if lanes:
+        view.parallel(lanes, ["log10_loss", "steps"], "swept parameters and outcome")
+    if len(axes) > 1:
+        x, y = (f"params.{key}" for key in axes[:2])
+        names = [key.rpartition(".")[2].replace("_", " ") for key in axes[:2]]
+        view.contour(x, y, "metrics.log10_loss", f"log10 final loss over {' and '.join(names)}")
     return view
 
 
-def _critical_points(view: View) -> View:
-    view.columns = [f"tags.`{name}`" for name in VERDICT] + view.columns
-    view.columns = list(dict.fromkeys(view.columns))
+def _critical_points(view: View, medians: bool) -> View:
+    verdict = [f"tags.`{name}`" for name in VERDICT]
+    view.columns = verdict + [column for column in view.columns if column not in verdict]
+    if medians:
+        view.section("Shares of what was reached", columns=3)
+        for kind in SHARES:
+            view.bar(f"share_{kind}", f"share that ends at: {kind.replace('_', ' ')}")
+        view.bar("share_diverged", "share that diverges")
+        return view
     view.section("Where descents end")
     view.scatter("metrics.x0", "metrics.x1", "end points in the first two coordinates")
     view.scatter("metrics.log10_grad_norm", "metrics.loss", "loss against log10 gradient norm")
     view.section("Shares of what was reached (runs with many starts)", columns=3)
-    for kind in ("minimum", "saddle", "maximum", "plateau", "degenerate", "not_critical"):
+    for kind in SHARES:
         view.bar(f"share_{kind}", f"share that ends at: {kind.replace('_', ' ')}")
     return view
 
@@ -263,7 +292,7 @@ def ui_url(base: str, experiment_id: str, view: str | None = None) -> str:
     page = f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs"
     if view is None:
         return f"{page}?workflowType=machine_learning"
-    charts = "" if view.partition(".")[0] in TABLES else "&compareRunsMode=CHART"
+    charts = "" if view in TABLES else "&compareRunsMode=CHART"
     return f"{page}?viewStateShareKey={quote(view)}{charts}&workflowType=machine_learning"
 
 

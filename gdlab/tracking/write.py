@@ -76,6 +76,8 @@ def _write_one(
         run_name=run.short_name,
     )
     run_id = created.info.run_id
+    if keys.NOTE in tags:  # its pictures are found by the id that the server chose
+        tags[keys.NOTE] = tags[keys.NOTE].replace(derived, run_id)
     metrics = [
         Metric(name, value, stamp, step)
         for name, steps, values in finite(run)

@@ -1,0 +1,208 @@
+"""Aggregate runs: of all jobs that differ in the seed alone, the median curve and its quantiles.
+
+Curves are gathered while a sweep's runs are stored, on a grid of record points that is thinned
+to what a dashboard can show, so that memory and the size of the aggregates stay bounded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gdlab.tracking import describe, keys
+from gdlab.tracking.keys import RunData
+
+CURVES = ("loss", "grad_norm", "step_size")
+LABELS = ("", "_q10", "_q90")
+QUANTILES = tuple(describe.QUANTILES.values())
+POINTS = 100  # of a curve, at most
+ROWS = 400_000  # metric rows of all aggregates of a sweep
+BYTES = 64 * 2**20  # of the gathered curves
+SLAB = 200  # groups at once
+
+
+@dataclass(frozen=True)
+class End:
+    """Where one run ended, as its page says it."""
+
+    run_id: str
+    status: str
+    kind: str
+    index: str
+    reached: str
+    loss: float
+    steps: float
+    x: tuple[float, ...]
+
+    @classmethod
+    def of(cls, run: RunData) -> End:
+        """That of a run that was described; a loss that is not finite is infinite."""
+
+        def last(name: str) -> float:
+            _, values = run.metrics.get(name, ((), ()))
+            return float(values[-1]) if len(values) else float("nan")
+
+        loss = last("loss")
+        status = run.tags.get(keys.STATUS, "")
+        point = [last(f"x{i}") for i in range(describe.COORDINATES) if f"x{i}" in run.metrics]
+        return cls(
+            run_id=run.run_id,
+            status=status,
+            kind=run.tags.get(keys.CRITICAL_KIND, ""),
+            index=run.tags.get(keys.MORSE_INDEX, ""),
+            reached=run.tags.get(keys.REACHED, ""),
+            loss=loss if np.isfinite(loss) and status != "diverged" else float("inf"),
+            steps=last("steps"),
+            x=tuple(point),
+        )
+
+
+class Gathered:
+    """The ends and thinned curves of a sweep's runs, and the groups that they belong to.
+
+    Args:
+        labels: of each job, the swept parameters that tell its group (all but the seed).
+        marks: of each job, the steps that it records, ascending from 0.
+    """
+
+    def __init__(
+        self, labels: Sequence[tuple[Any, ...]], marks: Sequence[Int[np.ndarray, " K"] | None]
+    ) -> None:
+        number: dict[tuple[Any, ...], int] = {}
+        self.group = np.array([number.setdefault(label, len(number)) for label in labels])
+        self.labels = list(number)
+        points = int(np.clip(ROWS // (4 * len(CURVES) * len(number)), 8, POINTS))
+        points = max(8, min(points, BYTES // (8 * len(CURVES) * len(labels))))
+        self.grids: list[Int[np.ndarray, " P"]] = [np.zeros(1, np.int64)] * len(number)
+        for g, mark in zip(self.group[::-1], marks[::-1], strict=True):
+            if mark is not None:  # the first job of a group speaks for it
+                self.grids[g] = thinned(mark, points)
+        shape = (len(labels), max(len(grid) for grid in self.grids))
+        self.curves = {name: np.full(shape, np.nan) for name in CURVES}
+        self.ends: dict[int, End] = {}
+
+    def keep(self, i: int, run: RunData) -> None:
+        """Takes job i's run: its end and, on its group's grid, its curves."""
+        end = self.ends[i] = End.of(run)
+        grid = self.grids[self.group[i]]
+        steps, row = None, np.zeros(0, np.int64)
+        for name, table in self.curves.items():
+            if name not in run.metrics:
+                continue
+            at, values = run.metrics[name]
+            if not len(at):
+                continue
+            if at is not steps:
+                steps, row = at, np.searchsorted(at, grid, side="right") - 1
+            curve = np.asarray(values, float)[np.maximum(row, 0)]
+            curve[row < 0] = np.nan
+            if name != "step_size":
+                curve[~np.isfinite(curve)] = np.inf
+                if end.status == "diverged" and end.steps == end.steps:
+                    curve[grid >= end.steps] = np.inf
+            table[i, : len(grid)] = curve
+
+    def members(self) -> list[list[int]]:
+        """The jobs of each group that have ended."""
+        found: list[list[int]] = [[] for _ in self.labels]
+        for i in sorted(self.ends):
+            found[self.group[i]].append(i)
+        return found
+
+    def quantiles(self) -> Iterator[tuple[int, dict[str, Float[np.ndarray, "3 P"]]]]:
+        """(group, name -> median and two quantiles at each step of its grid), group by group."""
+        sizes: dict[tuple[int, int], list[int]] = {}
+        members = self.members()
+        for g, jobs in enumerate(members):
+            if jobs:
+                sizes.setdefault((len(jobs), len(self.grids[g])), []).append(g)
+        for (_, points), groups in sizes.items():
+            for a in range(0, len(groups), SLAB):
+                some = groups[a : a + SLAB]
+                rows = np.array([members[g] for g in some])
+                bands = {
+                    name: middle_and_band(table[rows, :points])
+                    for name, table in self.curves.items()
+                }
+                for k, g in enumerate(some):
+                    yield g, {name: band[:, k] for name, band in bands.items()}
+
+
+def thinned(marks: Int[np.ndarray, " K"], points: int) -> Int[np.ndarray, " P"]:
+    """At most so many of the marks, evenly by number, the first and last among them."""
+    if len(marks) <= points:
+        return np.asarray(marks)
+    return np.asarray(marks)[np.unique(np.linspace(0, len(marks) - 1, points).round().astype(int))]
+
+
+def middle_and_band(values: Float[np.ndarray, "g n P"]) -> Float[np.ndarray, "3 g P"]:
+    """Median and the two quantiles over axis 1; inf is infinitely bad, NaN is left out."""
+    ranked = np.sort(values, axis=1)  # NaN last
+    last = np.maximum((~np.isnan(values)).sum(axis=1) - 1, 0)
+    out = [_between(ranked, last * 0.5)]
+    out += [_between(ranked, last * q) for q in QUANTILES]
+    return np.stack(out)
+
+
+def _between(ranked: Float[np.ndarray, "g n P"], at: Float[np.ndarray, "g P"]) -> np.ndarray:
+    """Order statistics at fractional ranks: linear between finite neighbours, else the higher."""
+    low, high = np.floor(at), np.ceil(at)
+    a = np.take_along_axis(ranked, low[:, None].astype(np.int64), axis=1)[:, 0]
+    b = np.take_along_axis(ranked, high[:, None].astype(np.int64), axis=1)[:, 0]
+    with np.errstate(invalid="ignore"):
+        t = at - low
+        mixed = np.where(t == 0.5, (a + b) / 2, a + (b - a) * t)
+    return np.where(np.isfinite(b) & (low < high), mixed, b)
+
+
+def metrics_of(
+    grid: Int[np.ndarray, " P"], bands: Mapping[str, Float[np.ndarray, "3 P"]], ends: Sequence[End]
+) -> dict[str, tuple[Any, Any]]:
+    """An aggregate's metrics: curves under the names that runs use, and counts and shares."""
+    steps = np.array([end.steps for end in ends])
+    longest = np.nanmax(steps) if np.isfinite(steps).any() else 0.0
+    # Nothing moves once the last descent has ended.
+    points = min(int(np.searchsorted(grid, longest)) + 1, len(grid))
+    grid = grid[:points]
+    metrics: dict[str, tuple[Any, Any]] = {}
+    for name, rows in bands.items():
+        for label, row in zip(LABELS, rows[:, :points], strict=True):
+            if np.isfinite(row).any():
+                metrics[name + label] = (grid, row)
+        if name in metrics:
+            metrics[f"log10_{name}"] = (grid, _log10(metrics[name][1]))
+    last = grid[-1:]
+    numbers = {"runs": float(len(ends)), "steps": float(np.nanmedian(steps))}
+    for prefix, values in (
+        ("", Counter(end.status for end in ends)),
+        ("", Counter(end.kind for end in ends if end.kind and end.kind != "diverged")),
+        ("reached_", Counter(end.reached for end in ends if end.reached)),
+    ):
+        for name, count in values.items():
+            numbers[f"share_{prefix}{name}"] = count / len(ends)
+    return metrics | {name: (last, np.array([value])) for name, value in numbers.items()}
+
+
+def _log10(values: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
+    with np.errstate(all="ignore"):
+        return np.where(values > 0, np.log10(values), np.nan)
+
+
+def verdict_tags(ends: Sequence[End]) -> dict[str, str]:
+    """What all of the runs agree on; `mixed` where they do not."""
+    tags = {}
+    for tag, values in (
+        (keys.STATUS, [end.status for end in ends]),
+        (keys.CRITICAL_KIND, [end.kind for end in ends]),
+        (keys.MORSE_INDEX, [end.index for end in ends]),
+        (keys.REACHED, [end.reached for end in ends]),
+    ):
+        seen = set(values)
+        if seen != {""}:
+            tags[tag] = values[0] if len(seen) == 1 else "mixed"
+    return tags

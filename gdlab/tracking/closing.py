@@ -1,0 +1,305 @@
+"""The end of a launch: aggregate runs, the summary run, the experiment's note and its views.
+
+What is needed is gathered while runs are stored, so that nothing is read back; only runs that the
+store knew before are. The ids of what is written depend on the experiment, the sweep and the
+setting: the same sweep, run again, replaces its own.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gdlab import tables
+from gdlab.tracking import aggregate, answer, describe, keys, read, views
+from gdlab.tracking.aggregate import Gathered
+from gdlab.tracking.answer import Standing
+from gdlab.tracking.keys import RunData
+from gdlab.tracking.pooled import Parts
+from gdlab.tracking.provenance import provenance
+
+if TYPE_CHECKING:
+    from gdlab.tracking.store import Store
+    from gdlab.types import Records
+
+STATE = "gdlab.launches"  # tag of an experiment: what its views and its note are made of
+SHOWN_ROWS = 20
+DRAWN = ("loss", "grad_norm")
+LINES = 7  # of the summary's figure, where no number tells them apart
+MANY_LINES = 40
+ANSWERS = 12
+
+
+class Closing:
+    """What one launch leaves behind beside its runs.
+
+    Args:
+        store: where they are kept.
+        sweep: id of the launch.
+        params: resolved parameters of each job (each configuration once).
+        marks: steps that each job records.
+        swept: parameters that differ between jobs, `seed` last.
+        command: what the user typed.
+        study: name of the study; its views cover all of its sweeps.
+        large: whether records are pooled, as its runs keep none of their own.
+        artifacts: whether files are kept at all.
+        fresh: whether pooled records of earlier calls are replaced.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sweep: str,
+        params: Sequence[Mapping[str, Any]],
+        marks: Sequence[Any],
+        swept: Sequence[str],
+        command: str,
+        study: str | None = None,
+        large: bool = False,
+        artifacts: bool = True,
+        fresh: bool = False,
+    ) -> None:
+        self.store, self.sweep, self.params, self.swept = store, sweep, params, list(swept)
+        self.command, self.study = command, study
+        self.large, self.artifacts, self.fresh = large, artifacts, fresh
+        self.pooled = large and artifacts and len(params) > 1
+        self.over = [key for key in self.swept if key != "seed"]
+        self.seeds = "seed" in self.swept
+        self.gathered = Gathered([tuple(p.get(k) for k in self.over) for p in params], marks)
+        self.known: dict[int, str] = {}
+        self.failed = 0
+        self.summary_id = keys.run_id_for(store.experiment, f"summary/{sweep}")
+        if artifacts and len(params) > 1:  # matplotlib takes half a second, while jax compiles
+            threading.Thread(target=_import_figures, daemon=True).start()
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Tags of the launch's flat runs: with seeds swept, views show the aggregates instead."""
+        return {keys.ROLE: keys.RUN} | ({} if self.seeds else {keys.SHOWN: "yes"})
+
+    def keep(self, members: Sequence[int], runs: Sequence[RunData]) -> None:
+        """Takes runs that are about to be stored."""
+        for i, run in zip(members, runs, strict=True):
+            if run.status == "FINISHED":
+                self.gathered.keep(i, run)
+            else:
+                self.failed += 1
+
+    def pool(self, records: Records, lanes: Sequence[slice], runs: Sequence[RunData]) -> None:
+        """Keeps the records of runs that have no artifacts of their own."""
+        if self.pooled:
+            self._parts.write(records, lanes, [run.run_id for run in runs])
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self.store, self.summary_id, self.fresh)
+
+    def close(self) -> None:
+        """Writes aggregates, the summary, the note and the views."""
+        fresh = len(self.gathered.ends)
+        if self.known and not fresh and self._is_summed_up():
+            return
+        for i, run in read.stored_runs(self.store, self.known, aggregate.CURVES):
+            self.gathered.keep(i, run)
+        if not self.gathered.ends:
+            return
+        standings = [
+            Standing.of(dict(zip(self.over, label, strict=True)), [self._end(i) for i in jobs])
+            for label, jobs in zip(self.gathered.labels, self.gathered.members(), strict=True)
+            if jobs
+        ]
+        if len(self.params) > 1:
+            line = answer.sentence(standings)
+            bands = dict(self.gathered.quantiles())
+            runs = self._aggregates(bands) if self.seeds else []
+            runs.append(self._summary(line, standings, bands))
+            self.store.write(runs, force=True)
+        else:
+            name = describe.run_name(self.params[0], ["seed"])
+            line = f"{name}: {answer.sentence(standings)}"
+        self._present(line, complete=not self.known)
+
+    def _end(self, i: int) -> aggregate.End:
+        return self.gathered.ends[i]
+
+    def _is_summed_up(self) -> bool:
+        """Whether an earlier call closed this very sweep."""
+        return len(self.params) == 1 or self.store.holds(self.summary_id)
+
+    def _aggregates(self, bands: Mapping[int, Mapping[str, np.ndarray]]) -> list[RunData]:
+        runs = []
+        now = int(time.time() * 1000)
+        members = self.gathered.members()
+        for g, curves in bands.items():
+            first, ends = members[g][0], [self._end(i) for i in members[g]]
+            params = {k: v for k, v in self.params[first].items() if k != "seed"}
+            text = json.dumps([repr(v) for v in self.gathered.labels[g]])
+            name = describe.run_name(params, self.over)
+            runs.append(
+                RunData(
+                    run_id=keys.run_id_for(self.store.experiment, f"aggregate/{self.sweep}/{text}"),
+                    name=f"{name} (median of {len(ends)})",
+                    params=describe.params_text(params),
+                    tags=self._tags(keys.AGGREGATE)
+                    | {keys.SHOWN: "yes"}
+                    | aggregate.verdict_tags(ends),
+                    metrics=aggregate.metrics_of(self.gathered.grids[g], curves, ends),
+                    start_ms=now,
+                    end_ms=now,
+                    note=f"**Median of {len(ends):,} runs that differ in the seed; `_q10` and "
+                    f"`_q90` are quantiles.** {answer.sentence([Standing.of({}, ends)])}",
+                )
+            )
+        return runs
+
+    def _tags(self, role: str) -> dict[str, str]:
+        study = {keys.STUDY: self.study} if self.study else {}
+        return {keys.ROLE: role, keys.SWEEP: self.sweep, **study, **provenance()}
+
+    def _summary(
+        self,
+        line: str,
+        standings: Sequence[Standing],
+        bands: Mapping[int, Mapping[str, np.ndarray]],
+    ) -> RunData:
+        now = int(time.time() * 1000)
+        counts = Counter(end.status for end in self.gathered.ends.values())
+        numbers = {"jobs": len(self.params), "failed": self.failed, **counts}
+        table = answer.leaderboard(standings)
+        files: dict[str, bytes] = {}
+        if self.artifacts:
+            if picture := self._figure(standings, bands):
+                files["curves.png"] = picture
+            files["table.csv"] = tables.csv(table).encode()
+            files["table.md"] = tables.markdown(table).encode()
+        text = self._report(line, table, counts)
+        source = describe.picture_link(self.summary_id, "curves.png")
+        note = f"{text}\n\n![curves]({source})" if "curves.png" in files else text
+        if self.artifacts:
+            local = f"{text}\n\n![curves](curves.png)\n" if "curves.png" in files else text
+            files["report.md"] = local.encode()
+        if self.pooled:
+            files |= self._parts.artifacts()
+        over = ", ".join(key.removesuffix(".name") for key in self.swept) or "nothing"
+        return RunData(
+            run_id=self.summary_id,
+            name=f"summary of {len(self.params):,} runs over {over}",
+            tags=self._tags(keys.SUMMARY),
+            metrics={name: ([0], [float(n)]) for name, n in numbers.items()},
+            artifacts=files,
+            start_ms=now,
+            end_ms=now,
+            note=note[: keys.TAG_LENGTH],
+        )
+
+    def _report(self, line: str, table: pd.DataFrame, counts: Counter[str]) -> str:
+        ends = list(self.gathered.ends.values())
+        words = ", ".join(f"{n:,} {status}" for status, n in counts.most_common())
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        parts = [
+            f"**{line}**",
+            f"{len(self.params):,} runs: {words}{failed}.",
+            tables.markdown(table.head(SHOWN_ROWS)),
+        ]
+        if len(table) > SHOWN_ROWS:
+            parts.append(f"The best {SHOWN_ROWS} of {len(table):,}; table.csv has all.")
+        parts += ["What was reached:", tables.markdown(answer.points(ends).head(SHOWN_ROWS))]
+        if self.pooled:
+            parts.append(
+                "Every recorded step of every run: "
+                '`pandas.read_parquet("records")` in this run\'s artifacts.'
+            )
+        return "\n\n".join([*parts, f"Again: `{self.command}`"])
+
+    def _figure(
+        self, standings: Sequence[Standing], bands: Mapping[int, Mapping[str, np.ndarray]]
+    ) -> bytes | None:
+        """Median curves and bands; three curves stand for each setting: its quantiles."""
+        from gdlab.figures import curves, style
+
+        places = {label: g for g, label in enumerate(self.gathered.labels)}
+        by = self.over[0] if len(self.over) == 1 else "setting"
+        numeric = len(self.over) == 1 and all(
+            isinstance(s.setting[by], int | float) for s in standings
+        )
+        order = answer.ranked([s for s in standings if np.isfinite(s.loss)]) or list(standings)
+        some = order[:LINES]
+        if numeric:
+            whole = sorted(order, key=lambda s: s.setting[by])
+            some = [whole[i] for i in aggregate.thinned(np.arange(len(whole)), MANY_LINES)]
+        parts = []
+        for s in some:
+            g = places[tuple(s.setting.get(k) for k in self.over)]
+            grid, longest = self.gathered.grids[g], max(end.steps for end in s.ends)
+            points = min(int(np.searchsorted(grid, longest)) + 1, len(grid))
+            rows = range(3) if self.seeds else range(1)
+            for q in rows:
+                part = {name: _drawable(bands[g][name][q, :points]) for name in DRAWN}
+                label = s.setting.get(by, " ".join(map(answer.text, s.setting.values())))
+                parts.append(
+                    pd.DataFrame(
+                        {"run_id": f"{g}/{q}", "step": grid[:points], by: label or "all", **part}
+                    )
+                )
+        whole_table = pd.concat(parts, ignore_index=True)
+        if not whole_table["loss"].notna().any() or whole_table["step"].max() < 1:
+            return None
+        figure = curves.curve_figure(
+            whole_table, by=by if self.over else None, values=DRAWN, quantiles=(0.0, 1.0)
+        )
+        return style.rendered(figure, "png", dpi=150, title=f"sweep {self.sweep}")
+
+    def _present(self, line: str, complete: bool) -> None:
+        """The experiment's note and views."""
+        tags = self.store.tags()
+        try:
+            state = json.loads(tags.get(STATE, "{}"))
+        except ValueError:
+            state = {}
+        launches = {k: v for k, v in state.items() if k != self.sweep}
+        mine = {"line": line, "swept": self.swept[:12], "jobs": len(self.params)}
+        launches = {self.sweep: mine, **dict(list(launches.items())[: ANSWERS - 1])}
+        single = len(self.params) == 1
+        lines = [v["line"] for v in launches.values()]
+        note = "\n".join([lines[0], "", *(f"- before: {text}" for text in lines[1:])])
+        self.store.tag({STATE: json.dumps(launches), keys.NOTE: note[: views.LIMIT]})
+        if single and not self.study and any(v["jobs"] > 1 for v in launches.values()):
+            return  # the views stay those of the last sweep
+        seen = [self.swept] if not self.study else [v["swept"] for v in launches.values()]
+        swept = list(dict.fromkeys(key for keys_of in seen for key in keys_of))
+        swept = swept or ["objective.name", "method.name", "schedule.name", "schedule.eta", "seed"]
+        medians = self.seeds and not self.study
+        alone = bool(self.study) or single or not (complete or self.seeds)
+        views.write_views(
+            self.store,
+            sorted(swept, key=lambda key: key == "seed"),
+            only=views.condition(shown="yes", sweep="" if alone else self.sweep),
+            every=views.condition(role=keys.RUN, sweep=self.sweep) if medians else "",
+            medians=medians,
+            numeric=[k for k in swept if all(_is_number(p.get(k)) for p in self.params)],
+            has_eta=all("schedule.eta" in p for p in self.params),
+            logarithms=self.seeds or not self.large,
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _drawable(values: np.ndarray) -> np.ndarray:
+    """Cut off far above where the curve began: a descent that diverges would flatten the rest."""
+    if not np.isfinite(values[0]):
+        return np.full(len(values), np.nan)
+    return np.minimum(values, 1e3 * max(abs(values[0]), 1e-3))
+
+
+def _import_figures() -> None:
+    from gdlab.figures import curves  # noqa: F401
