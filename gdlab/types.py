@@ -60,6 +60,11 @@ class Facts:
     quadratic: bool = False
     source: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("minimizers", "domain"):  # lists are what a person writes
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name), float))
+
     def need(self, who: str, objective: str, *names: str) -> tuple[Any, ...]:
         """The named facts; raises `MissingFact` naming the first that is unknown."""
         for name in names:
