@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from gdlab import probes, registry
+from gdlab.types import Array
 
 # Up to this dimension the coordinates are carried apart, each an array over lanes.
 APART = 4
@@ -80,7 +81,7 @@ class State(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """What a segment returns: the new state, rows `[K, ..., B]`, the view at its end, and who goes on."""
+    """The new state, rows `[K, ..., B]`, the view at the segment's end, and who goes on."""
 
     state: State
     rows: Mapping[str, Array]
@@ -157,7 +158,7 @@ def _step(
 ) -> tuple[State, Array, Mapping[str, Array]]:
     """One step of one lane: the next state, whether the lane was still going, what was seen."""
     x = _join(state.x)
-    data = {**lane.data, **shared} if program.has_data else None
+    data = {**(lane.data or {}), **shared}
     f = partial(program.f, data) if program.has_data else program.f
     value, g = value_and_grad(f, state.x)
     # Coordinates are kept apart as long as possible: stacking them is a pass over memory.

@@ -83,7 +83,7 @@ class Session:
 
         from gdlab import numerics
 
-        plain = [
+        plain: list[Any] = [
             c if isinstance(c, dict) else OmegaConf.to_container(c, resolve=True) for c in configs
         ]
         modes = {str(c["numerics"]) for c in plain}
@@ -97,7 +97,7 @@ class Session:
 
         settings = lab.Settings.of(plain[0], self.command)
         with self.screen.progress(len(plain)) as advance:
-            listener = _Told(self.screen, advance)
+            listener: Any = _Told(self.screen, advance)
             outcomes = lab.carry_out(plain, overrides, settings, listener)
         self.failed += sum(o.error is not None for o in outcomes)
         if self.screen.level >= NORMAL or len(outcomes) > 1:

@@ -24,15 +24,17 @@ def artifacts(built: Built, record: Record | Records) -> dict[str, bytes]:
     `config.yaml` (resolved), `record.parquet` or, of many starts, `ends.parquet`,
     `critical_points.csv` and `descent.png`.
     """
+    job = built.job
+    assert job is not None
     files = {"config.yaml": yaml.safe_dump(nested(dict(built.params)), sort_keys=False).encode()}
     if isinstance(record, Record):
         files["record.parquet"] = describe.parquet(describe.record_table(record))
         verdicts = [record.verdict] if record.verdict else []
     else:
-        files["ends.parquet"] = describe.parquet(describe.ends_table(record, built.job.x0))
+        files["ends.parquet"] = describe.parquet(describe.ends_table(record, job.x0))
         verdicts = list(record.verdicts or [])
     files["critical_points.csv"] = describe.points_table(verdicts).to_csv(index=False).encode()
-    files["descent.png"] = picture(built.job.objective, record)
+    files["descent.png"] = picture(job.objective, record)
     return files
 
 
@@ -58,7 +60,7 @@ def picture(objective: Objective, record: Record | Records) -> bytes:
 def surface(
     objective: Objective, around: Float[np.ndarray, "n d"], resolution: int = 120
 ) -> tuple[np.ndarray, ...]:
-    """f on a grid that holds the points `around` with a margin: axes `[r]` each, then f `[r, ...]`."""
+    """f on a grid that holds the points `around`: its axes `[r]` each, then f `[r, ...]`."""
     low, high = around.min(axis=0), around.max(axis=0)
     side = max(float((high - low).max()), 1.0)
     middle = (low + high) / 2

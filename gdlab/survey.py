@@ -179,13 +179,12 @@ def _finished(
         if name.endswith(".png")
     ]
     again = " ".join(["gdlab", role, *args])
-    end = np.array([0])
     run = RunData(
         run_id=run_id,
         name=f"{role} {given['objective']['name']}",
         params=text,
         tags={"role": role, **findings.tags, **provenance()},
-        metrics={k: (end, np.array([float(v)])) for k, v in findings.metrics.items()},
+        metrics={k: ([0], [float(v)]) for k, v in findings.metrics.items()},
         artifacts=files,
         start_ms=int(began * 1000),
         end_ms=int(time.time() * 1000),

@@ -229,7 +229,7 @@ def _run_chunk(
     jobs: Sequence[Job],
     pool: ThreadPoolExecutor,
     devices: Sequence[Any],
-    tails: bool,
+    tails: bool = False,
 ) -> Chunk:
     first = jobs[members[0]]
     starts = np.cumsum([0] + [len(jobs[i].x0) for i in members])
@@ -276,7 +276,8 @@ def _stack(
         for job in group
     ]
     places: dict[Hashable, int] = {}
-    tables, columns = [], []
+    tables: list[Callable[..., Any]] = []
+    columns: list[int] = []
     for job in group:
         key = _identity(job.schedule.sizes)
         if key not in places:
@@ -314,6 +315,7 @@ class _Pool:
     tails: bool
     computed: int = 0
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+    state: Any = None
 
     def run(self) -> Records:
         n, rows = self.x0.shape[1], len(self.marks)
@@ -321,7 +323,6 @@ class _Pool:
         self.length = np.full(n, rows)
         self.end = np.zeros(n, np.int64)
         self.going = np.ones(n, bool)
-        self.state: Any = None
         alive = np.arange(n)
         for begin, stop in self._segments():
             self._segment(alive, begin, stop)
@@ -337,7 +338,6 @@ class _Pool:
             return None
         T, tail = int(self.marks[-1]), np.full((self.n, TAIL + 1, self.program.dim), np.nan)
         stride = TAIL if self.program.keep_path else 1  # without paths, a step at a time
-        state = self.state
         for t in range(0, TAIL, stride):
             gaps = np.zeros(_bucket(stride, 16), np.int64)
             gaps[:stride] = 1
@@ -349,7 +349,7 @@ class _Pool:
                 if self.program.keep_path:
                     tail[members, :TAIL] = np.moveaxis(out.rows["x"][:TAIL], -1, 0)
                 else:
-                    tail[members, t] = _points(state.x)[members]
+                    tail[members, t] = _points(self.state.x)[members]
                 self._store(members, out.state)
         tail[budget, TAIL] = _points(self.state.x)[budget]
         return tail

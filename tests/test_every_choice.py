@@ -233,8 +233,8 @@ def test_every_method_and_schedule_agrees_with_numpy_and_keeps_its_bits(objectiv
     """Open loop: together on one CPU device, alone on the other (two programs in any case).
 
     Rules that look: a third of the triples, in which every pair of choices occurs (all 1,200 with
-    GDLAB_EVERYTHING=1, half an hour on two cores); alone on the other device where the places of the three choices sum to a
-    multiple of seven, so that every pair of choices is there; each program is compiled anew there.
+    GDLAB_EVERYTHING=1, half an hour on two cores); alone on the other device where the places of
+    the three choices sum to a multiple of seven: each program is compiled anew there.
     """
     tasks = [(m, OPEN, 1) for m in METHODS]
     i = OBJECTIVES.index(objective)

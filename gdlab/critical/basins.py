@@ -166,7 +166,7 @@ def basins(
     Raises:
         UsageError: no domain, or axes that the objective does not have.
     """
-    from gdlab import lab, schedules
+    from gdlab import schedules, sweep
 
     box = check_domain(objective, domain)
     d = objective.dim
@@ -190,9 +190,9 @@ def basins(
     status: list[np.ndarray] = []
     taken: list[np.ndarray] = []
     for begin in range(0, len(x0), PART):
-        part = lab.descend(
+        part = sweep.descents(
             objective, x0[begin : begin + PART], method=method, schedule=schedule, steps=steps,
-            gtol=gtol, record="ends", verdict=False,
+            gtol=gtol, record="ends",
         )  # fmt: skip
         ends.append(part.x)
         status.append(np.asarray(part.status))

@@ -126,7 +126,7 @@ def _down(
 
     Steepest descent with short steps: backtracking from 1 / (largest |eigenvalue|).
     """
-    from gdlab import lab, schedules
+    from gdlab import schedules, sweep
 
     if not saddles:
         return []
@@ -137,9 +137,9 @@ def _down(
         starts += [v.x - off, v.x + off]
     seen = [v.eigenvalues for v in (*saddles, *minima) if v.eigenvalues is not None]
     steepest = max(float(np.abs(values).max()) for values in seen)
-    records = lab.descend(
+    records = sweep.descents(
         objective, np.array(starts), schedule=schedules.backtracking(0.5 / steepest, grow=1.0),
-        steps=STEPS, record="ends", verdict=False,
+        steps=STEPS, record="ends",
     )  # fmt: skip
     label, reached = assign(objective, records.x, np.asarray(records.status))
     places = np.array([v.x for v in minima]).reshape(-1, objective.dim)
