@@ -108,7 +108,8 @@ def _answer(runs: pd.DataFrame, place: Place | None) -> str:
     first = table.iloc[0]
     if not np.isfinite(first["median"]):
         return "none; every configuration diverged; smaller steps (schedule.eta) may hold"
-    mine = np.logical_and.reduce([runs[c].map(repr) == repr(first[c]) for c in by])
+    # As text: repr tells a NumPy scalar from the same number of Python, and NaN is not NaN.
+    mine = np.logical_and.reduce([runs[c].map(str) == str(first[c]) for c in by])
     what = "median loss" if first["n"] > 1 else "loss"
     seeds = f" over {first['n']} seeds" if first["n"] > 1 else ""
     return (
