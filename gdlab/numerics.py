@@ -52,7 +52,7 @@ def configure(numerics: str = "exact", devices: int | None = None) -> None:
         )
         return
     jax.config.update("jax_num_cpu_devices", devices or len(os.sched_getaffinity(0)))
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.values.get("jax_compilation_cache_dir"):
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(Path(root) / "gdlab" / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)

@@ -68,6 +68,7 @@ def neg(a: Interval) -> Interval:
 
 
 def mul(a: Interval, b: Interval) -> Interval:
+    """a b; the square, which is tighter, where both are the same."""
     if a is b:
         return power(a, 2)
     products = [a.lo * b.lo, a.lo * b.hi, a.hi * b.lo, a.hi * b.hi]

@@ -6,6 +6,7 @@ import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from gdlab.tracking import keys
 
@@ -22,7 +23,7 @@ def versions() -> dict[str, str]:
 def commit(folder: str = ".") -> str | None:
     """The git commit of a folder, with `+` where files differ from it; None outside git."""
     try:
-        asked = {"cwd": folder, "capture_output": True, "text": True, "timeout": 5}
+        asked: Any = {"cwd": folder, "capture_output": True, "text": True, "timeout": 5}
         head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, **asked)
         changed = subprocess.run(
             ["git", "status", "--porcelain", "--untracked-files=no"], check=True, **asked
