@@ -27,6 +27,8 @@ from gdlab.types import Record, Records
 
 # Up to so many jobs, each run has its own artifacts and picture; beyond, they are pooled.
 RICH = 20
+# Overrides that say how a sweep is carried out and kept.
+KEPT = ("tracking.", "tracking=", "resume=", "dry_run=", "max_jobs=")
 
 T = TypeVar("T")
 
@@ -422,8 +424,9 @@ def _structure(params: Mapping[str, Any]) -> str:
 
 
 def _sweep_id(settings: Settings, overrides: Sequence[Sequence[str]]) -> str:
-    """The same sweep, typed again, has the same id."""
-    text = repr((settings.experiment, sorted(map(tuple, overrides))))
+    """The same sweep, typed again, has the same id; how it is kept makes no difference."""
+    asked = sorted(tuple(w for w in words if not w.startswith(KEPT)) for words in overrides)
+    text = repr((settings.experiment, asked))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -227,10 +227,14 @@ def _through_client(client: Any, run_id: str, curves: Sequence[str]) -> keys.Run
 
 @dataclass(frozen=True)
 class Place:
-    """An experiment's number in the store, and whether gdlab's views are in its menu."""
+    """An experiment's number in the store, and whether gdlab's views are in its menu.
+
+    `run` is the newest run where that is a single descent and no part of a sweep.
+    """
 
     id: str
     has_views: bool
+    run: str | None = None
 
 
 def experiment_of(study: str | None, uri: str | None = None) -> Place:
@@ -242,7 +246,8 @@ def experiment_of(study: str | None, uri: str | None = None) -> Place:
     reader = _reader(uri)
     _runs(reader, study)
     number = reader.newest_experiment(study)
-    return Place(number, f"{VIEW_TAG}leaderboard" in reader.experiment_tags(number))
+    has_views = f"{VIEW_TAG}leaderboard" in reader.experiment_tags(number)
+    return Place(number, has_views, reader.newest_single(number))
 
 
 @dataclass(frozen=True)
@@ -316,6 +321,24 @@ class _Sql:
             values,
         )
         return str(rows[0][0])
+
+    def newest_single(self, number: str) -> str | None:
+        """The experiment's newest run, if its launch made no other."""
+        rows = self.database.rows(
+            "select r.run_uuid, t.value from runs r join tags t on t.run_uuid = r.run_uuid "
+            "and t.key = ? where r.experiment_id = ? and r.status = 'FINISHED' "
+            "and r.lifecycle_stage = 'active' order by r.end_time desc, r.run_uuid limit 1",
+            [keys.SWEEP, int(number)],
+        )
+        if not rows:
+            return None
+        run_id, launch = rows[0]
+        others = self.database.rows(
+            "select 1 from tags t join runs r on r.run_uuid = t.run_uuid where t.key = ? "
+            "and t.value = ? and r.experiment_id = ? limit 2",
+            [keys.SWEEP, launch, int(number)],
+        )
+        return run_id if len(others) == 1 else None
 
     def experiment_tags(self, number: str) -> set[str]:
         rows = self.database.rows(
@@ -404,6 +427,9 @@ class _Client:
     def newest_experiment(self, study: str | None) -> str:
         newest = max(self._of(study), key=lambda run: run.info.end_time or 0)
         return str(newest.info.experiment_id)
+
+    def newest_single(self, number: str) -> str | None:
+        return None
 
     def experiment_tags(self, number: str) -> set[str]:
         with mlflow_errors(self.uri):

@@ -129,7 +129,8 @@ def show(
     """Serves the UI, opened at an experiment or study, until Ctrl-C; returns the exit code.
 
     Args:
-        name: an experiment or study; default the one that was written last.
+        name: an experiment or study; default the one that was written last. It opens at its
+            leaderboard, or where the last thing done was a single descent, at that run's page.
     """
     uri = address(uri)
     place = read.experiment_of(name, uri)
@@ -144,6 +145,9 @@ def show(
         say("starting the MLflow UI (about 15 s) ...")
         with serve(uri, port, say) as server:
             link = views.ui_url(server.url, place.id, view)
+            if place.run is not None:
+                say(f"all runs: {link}")
+                link = views.run_url(server.url, place.id, place.run)
             say(f"{link}\nCtrl-C ends it")
             if sys.stdout.isatty() and (os.environ.get("DISPLAY") or sys.platform == "darwin"):
                 webbrowser.open(link)

@@ -1,0 +1,218 @@
+"""What a sweep leaves beside its runs: medians over seeds, a summary, an answer, views."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sqlite3
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gdlab.cli import main
+from gdlab.tracking import aggregate, answer, keys, read
+from gdlab.tracking.aggregate import End, middle_and_band
+from gdlab.tracking.answer import Standing
+
+STEPS = 60
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sweep(*more: str, etas: str = "0.001,0.0015", seeds: int = 12) -> None:
+    """Rosenbrock from several starts: with these steps some descents diverge, most do not."""
+    line = ["-m", "objective=rosenbrock", f"schedule.eta={etas}", f"seed=range({seeds})"]
+    assert main(["-q", *line, f"steps={STEPS}", *more]) == 0
+
+
+def experiment_tags() -> dict[str, str]:
+    with sqlite3.connect("mlflow.db") as connection:
+        return dict(connection.execute("select key, value from experiment_tags"))
+
+
+def view(name: str) -> dict[str, Any]:
+    packed = json.loads(experiment_tags()[f"mlflow.sharedViewState.{name}"])["state"]
+    return json.loads(zlib.decompress(base64.b64decode(packed.removeprefix("deflate;"))))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_quantiles_are_numpys(n: int) -> None:
+    rng = np.random.default_rng(n)
+    values = rng.lognormal(size=(3, n, 40))
+    middle, low, high = middle_and_band(values)
+    np.testing.assert_array_equal(middle, np.median(values, axis=1))
+    np.testing.assert_allclose(low, np.quantile(values, 0.1, axis=1), rtol=1e-14)
+    np.testing.assert_allclose(high, np.quantile(values, 0.9, axis=1), rtol=1e-14)
+    # One more that is infinitely bad: what lies below it stays a number.
+    worse = np.concatenate([values, np.full((3, 1, 40), np.inf)], axis=1)
+    middle, _, high = middle_and_band(worse)
+    np.testing.assert_array_equal(middle, np.median(worse, axis=1))
+    assert np.isinf(high).all()
+    # What is missing is left out.
+    missing = np.concatenate([values, np.full((3, 1, 40), np.nan)], axis=1)
+    np.testing.assert_array_equal(middle_and_band(missing)[0], np.median(values, axis=1))
+
+
+def test_medians_of_the_stored_runs(folder: Path) -> None:
+    sweep()
+    runs = read.load("gdlab")
+    assert len(runs) == 24
+    assert set(runs["role"]) == {keys.RUN}
+    medians = read.load("gdlab", role=keys.AGGREGATE)
+    assert sorted(medians["schedule.eta"]) == [0.001, 0.0015]
+    curves = read.load_curves("gdlab")
+    names = ["loss", "grad_norm", "loss_q10", "grad_norm_q10", "log10_loss", "log10_grad_norm"]
+    middles = read.load_curves("gdlab", role=keys.AGGREGATE, metrics=names)
+    for eta, middle in middles.groupby("schedule.eta"):
+        own = runs[runs["schedule.eta"] == eta]
+        for name in ("loss", "grad_norm"):
+            part = curves[curves["schedule.eta"] == eta]
+            wide = part.pivot_table(index="step", columns="run_id", values=name).ffill()
+            for run in own[own["status"] == "diverged"].itertuples():
+                wide.loc[wide.index >= run.steps, run.run_id] = np.inf
+            wide = wide.reindex(middle["step"])
+            assert len(wide) > 30
+            expected = np.median(wide.to_numpy(), axis=1)
+            np.testing.assert_array_equal(middle[name], expected)
+            np.testing.assert_array_equal(middle[f"log10_{name}"], np.log10(expected))
+            band = np.quantile(wide.to_numpy(), 0.1, axis=1)
+            np.testing.assert_allclose(middle[f"{name}_q10"], band, rtol=1e-14)
+        row = medians[medians["schedule.eta"] == eta].iloc[0]
+        assert row["runs"] == len(own) == 12
+        share = np.mean(own["status"] == "budget")
+        assert row["share_budget"] == pytest.approx(share)
+
+
+def test_the_same_sweep_replaces_its_own(folder: Path) -> None:
+    sweep()
+
+    def stored() -> list[Any]:
+        with sqlite3.connect("mlflow.db") as connection:
+            return connection.execute(
+                "select r.run_uuid, r.name, m.key, m.step, m.value from runs r join metrics m "
+                "on m.run_uuid = r.run_uuid order by 1, 3, 4"
+            ).fetchall()
+
+    before = stored()
+    table = read.load("gdlab").drop(columns=keys.COMMAND)
+    sweep()  # everything known
+    assert stored() == before
+    sweep("resume=false")
+    assert stored() == before
+    pd.testing.assert_frame_equal(read.load("gdlab").drop(columns=keys.COMMAND), table)
+    # Where half of the runs are known, they are read back and counted in.
+    sweep(seeds=24)
+    found = read.load("gdlab", role=keys.AGGREGATE)
+    assert sorted(found["runs"]) == [12, 12, 24, 24]
+    sweep("tracking.experiment=at_once", seeds=24)
+    halves, at_once = (
+        read.load_curves(name, role=keys.AGGREGATE).query("runs == 24")[["step", "loss"]]
+        for name in ("gdlab", "at_once")
+    )
+    columns = ["loss", "step"]
+    pd.testing.assert_frame_equal(
+        halves.sort_values(columns, ignore_index=True),
+        at_once.sort_values(columns, ignore_index=True),
+    )
+
+
+def test_the_summary_answers(folder: Path) -> None:
+    sweep()
+    (summary,) = read.load("gdlab", role=keys.SUMMARY).itertuples()
+    run_id = summary.run_id
+    assert summary.jobs == 24
+    report = read.artifact(run_id, "report.md").decode()
+    table = pd.read_csv(io.BytesIO(read.artifact(run_id, "table.csv")))
+    assert table["rank"].tolist() == [1, 2]
+    assert table["loss"].is_monotonic_increasing
+    note = experiment_tags()[keys.NOTE].splitlines()[0]
+    assert note in report
+    assert note.startswith(f"schedule.eta={table['schedule.eta'][0]:g} wins: loss")
+    assert read.artifact(run_id, "curves.png").startswith(b"\x89PNG")
+    with sqlite3.connect("mlflow.db") as connection:
+        (page,) = connection.execute(
+            "select value from tags where key = ? and run_uuid = ?", (keys.NOTE, run_id)
+        ).fetchone()
+    assert f"/get-artifact?path=curves.png&run_uuid={run_id}" in page
+    # Pooled: every recorded step of every run, those that diverged with their last bad row.
+    (parts,) = folder.glob("mlruns/*/*/artifacts/records")
+    pooled = pd.read_parquet(parts)
+    runs = read.load("gdlab").set_index("run_id")
+    assert set(pooled["run_id"]) == set(runs.index)
+    last = pooled.groupby("run_id", observed=True).last()
+    np.testing.assert_array_equal(last["step"].to_numpy(), runs["steps"][last.index].to_numpy())
+
+
+def test_views_show_what_is_swept(folder: Path) -> None:
+    sweep()
+    board = view("leaderboard")
+    assert board["selectedColumns"][:2] == ["params.`schedule.eta`", "metrics.`loss`"]
+    assert "tags.`shown` = 'yes'" in board["searchFilter"]
+    assert "params.`seed`" in view("runs")["selectedColumns"]
+    with sqlite3.connect("mlflow.db") as connection:
+        shown = connection.execute(
+            "select r.value, count(*) from tags s join tags r on r.run_uuid = s.run_uuid "
+            "and r.key = 'role' where s.key = 'shown' group by 1"
+        ).fetchall()
+    assert shown == [("aggregate", 2)]
+    # A single descent leaves the sweep's views, and `gdlab ui` opens at its page.
+    assert read.experiment_of("gdlab").run is None
+    assert main(["-q", "objective=himmelblau"]) == 0
+    single = read.experiment_of("gdlab").run
+    assert single is not None
+    assert view("leaderboard") == board
+    assert experiment_tags()[keys.NOTE].startswith("himmelblau constant 0.01 seed 0: loss")
+    with sqlite3.connect("mlflow.db") as connection:
+        (page,) = connection.execute(
+            "select value from tags where key = ? and run_uuid = ?", (keys.NOTE, single)
+        ).fetchone()
+    assert "converged to a minimum" in page
+    assert f"/get-artifact?path=descent.png&run_uuid={single}" in page
+    assert "gdlab objective=himmelblau" in page
+
+
+def an_end(loss: float, steps: float, kind: str = "minimum", status: str = "converged") -> End:
+    return End("", status, kind, "", "0", loss, steps, (1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({0.1: (1e-18, 50), 0.2: (1e-19, 100)}, "eta=0.1 wins"),  # equal losses: fewer steps
+        ({0.1: (1e-18, 50), 0.2: (1e-19, 100)}, "2 times fewer steps"),
+        ({0.1: (4.0, 50), 0.2: (2.0, 100)}, "2 times lower loss than the next, eta=0.1"),
+        ({0.1: (-4.0, 50), 0.2: (-2.0, 9)}, "lower by 2"),
+        ({0.1: (4.0, 50), 0.2: (np.inf, 9)}, "the next, eta=0.2, diverged"),
+        ({0.1: (np.inf, 50), 0.2: (np.inf, 9)}, "Nothing converged"),
+        ({0.1: (0.0, 5)}, "reached minimum at (1, 1)"),
+    ],
+)
+def test_who_won_and_by_how_much(settings: dict[float, tuple[float, float]], words: str) -> None:
+    standings = [Standing.of({"eta": eta}, [an_end(*end)]) for eta, end in settings.items()]
+    assert words in answer.sentence(standings)
+
+
+def test_losses_of_different_functions_are_not_compared() -> None:
+    cells = {("a", 0.1): 5.0, ("a", 0.2): 9.0, ("b", 0.1): 1e-3, ("b", 0.2): 2e-3}
+    standings = [
+        Standing.of({"objective.name": name, "eta": eta}, [an_end(loss, 9)])
+        for (name, eta), loss in cells.items()
+    ]
+    assert answer.sentence(standings).startswith("eta=0.1 wins on 2 of 2 objectives")
+
+
+def test_many_groups_stay_small() -> None:
+    marks = np.arange(1001)
+    many = aggregate.Gathered([(i,) for i in range(3000)], [marks] * 3000)
+    assert sum(table.nbytes for table in many.curves.values()) < aggregate.BYTES
+    assert len(many.grids[0]) * len(many.grids) * 12 <= aggregate.ROWS
+    assert (many.grids[0][0], many.grids[0][-1]) == (0, 1000)
