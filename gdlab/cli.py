@@ -18,21 +18,44 @@ from gdlab.terminal import NORMAL, QUIET, VERBOSE, Screen
 HELP = """\
 gdlab: a laboratory for gradient descent
 
-  gdlab [OVERRIDES]             one descent, tracked      gdlab objective=himmelblau init=uniform seed=3
-  gdlab -m [OVERRIDES]          a sweep, as one program   gdlab -m schedule.eta=0.001,0.01 'seed=range(100)'
-  gdlab study NAME [OVERRIDES]  run a study, check its claims, draw its figures into results/NAME
-  gdlab figures NAME            tables and figures again, from the stored runs alone
-  gdlab list [KIND]             objectives, inits, schedules, methods, probes, studies
-  gdlab show GROUP=CHOICE       formula, parameters, facts and reference of one of them
-  gdlab ui [NAME]               the MLflow UI on the store, opened at the right page
+  gdlab [OVERRIDES]         one descent, tracked and drawn
+    gdlab
+    gdlab objective=rosenbrock schedule=backtracking seed=3
+  gdlab -m [OVERRIDES]      a sweep, as one program
+    gdlab -m schedule=constant,polyak 'seed=range(100)'
+    gdlab -m objective=rosenbrock schedule.eta=0.001,0.002
+  gdlab study NAME          run a study, check its claims,
+    gdlab study textbook    draw it into results/NAME
+  gdlab figures NAME        tables and figures again, from
+    gdlab figures textbook  the stored runs alone
+  gdlab report [NAME]       one HTML page: who won, claims,
+    gdlab report textbook   figures, curves, tables
+    gdlab report gdlab out=sweep.html
+  gdlab list [KIND]         what there is to choose from
+    gdlab list schedules
+  gdlab show GROUP=CHOICE   formula, parameters, reference
+    gdlab show schedule=polyak
+  gdlab ui [NAME]           the MLflow UI on the store
+    gdlab ui gdlab port=5001
 
-  --import MODULE   first import a module that registers objectives, schedules ... (repeatable)
-  -q, --quiet       results and errors only           -v, --verbose   tracebacks too
-  --version         --help        --hydra-help (Hydra's own flags: --cfg job, --info ...)
+  --import MODULE   first import a module that registers
+                    objectives, schedules ... (repeatable)
+    gdlab --import my_lab objective=octic
+  -q, --quiet       results and errors only
+  -v, --verbose     tracebacks too
+  --version, --help
+  --hydra-help      Hydra's own flags: --cfg job, --info ...
 
-Overrides are Hydra's: objective=rosenbrock (a choice of a group), schedule.eta=0.01 (a value);
-groups are objective init schedule method stop record tracking; values are steps seed precision
-numerics. The store is tracking.uri, by default sqlite:///mlflow.db in the current folder.
+Overrides are Hydra's: objective=rosenbrock chooses of a
+group, schedule.eta=0.01 sets a value. Groups: objective
+init schedule method stop record tracking. Values: steps
+seed precision numerics resume dry_run.
+
+The store is tracking.uri, by default sqlite:///mlflow.db
+in the current folder.
+
+Completion of verbs, groups and choices in bash:
+  eval "$(gdlab -sc install=bash)"
 """
 
 
@@ -79,6 +102,10 @@ def _dispatch(args: list[str], screen: Screen) -> int:
         from gdlab.registry import suggest
 
         raise UsageError(f"{verb}: no such verb; {suggest(verb, list(VERBS))}; see gdlab --help")
+    if words := _completions(args):
+        print(" ".join(words))
+        if not set(words) <= set(VERBS):
+            return 0  # the first word may be an override as well: Hydra goes on from here
     from gdlab.hydra_app import launch
 
     return launch(args, screen, modules)
@@ -104,17 +131,13 @@ def _list(args: list[str], screen: Screen) -> int:
     from gdlab import config
     from gdlab.registry import suggest
 
-    kinds = {
-        "objectives": "objective", "inits": "init", "schedules": "schedule", "methods": "method",
-        "probes": "probe", "stops": "stop", "records": "record", "trackings": "tracking",
-    }  # fmt: skip
     asked = args[0] if args else None
-    plural = next((k for k, v in kinds.items() if asked in (k, v)), asked)
-    if plural is not None and plural not in (*kinds, "studies", "study"):
-        raise UsageError(f"list {asked}: no such kind; {suggest(str(asked), [*kinds, 'studies'])}")
-    for kind in (plural,) if plural else (*list(kinds)[:5], "studies"):
+    plural = next((k for k, v in KINDS.items() if asked in (k, v)), asked)
+    if plural is not None and plural not in (*KINDS, "studies", "study"):
+        raise UsageError(f"list {asked}: no such kind; {suggest(str(asked), [*KINDS, 'studies'])}")
+    for kind in (plural,) if plural else (*list(KINDS)[:5], "studies"):
         found = (
-            config.studies() if kind in ("studies", "study") else config.choices(kinds[str(kind)])
+            config.studies() if kind in ("studies", "study") else config.choices(KINDS[str(kind)])
         )
         screen.table([(c.name, c.words) for c in found], (str(kind), ""))
         if not plural:
@@ -173,6 +196,47 @@ def _ui(args: list[str], screen: Screen) -> int:
     return ui.show(uri, names[0] if names else None, int(port), screen.say)
 
 
+def _report(args: list[str], screen: Screen) -> int:
+    from gdlab import report
+
+    options = dict(a.split("=", 1) for a in args if "=" in a)
+    names = [a for a in args if "=" not in a]
+    if set(options) - {"tracking.uri", "out"} or len(names) > 1:
+        raise UsageError(
+            f"report {' '.join(args)}: takes [NAME] [out=FILE] [tracking.uri=...], "
+            "e.g. gdlab report textbook"
+        )
+    uri = options.get("tracking.uri", "sqlite:///mlflow.db")
+    return report.write(names[0] if names else None, uri, options.get("out"), screen)
+
+
+def _completions(args: list[str]) -> list[str]:
+    """What Hydra does not complete: verbs and their words; empty where it knows better.
+
+    Its script asks `gdlab -sc query=SHELL` with the line so far in COMP_LINE.
+    """
+    if len(args) != 2 or args[0] not in ("-sc", "--shell-completion"):
+        return []
+    words = os.environ.get("COMP_LINE", "").split(" ")[1:]
+    if not args[1].startswith("query=") or not words or "=" in words[-1]:
+        return []
+    *before, last = words
+    if not before:
+        return [verb for verb in VERBS if verb.startswith(last)]
+    if len(before) > 1 or before[0] not in VERBS:
+        return []
+    from gdlab import config
+
+    known: list[str] = []
+    if before[0] in ("study", "figures", "report", "ui"):
+        known = [c.name for c in config.studies()]
+    elif before[0] == "list":
+        known = [*KINDS, "studies"]
+    elif before[0] == "show":
+        known = [f"{group}=" for group in (*config.GROUPS, "probe")]
+    return [word for word in known if word.startswith(last)]
+
+
 def _one_name(verb: str, args: list[str]) -> str:
     from gdlab import config
 
@@ -182,11 +246,16 @@ def _one_name(verb: str, args: list[str]) -> str:
     return args[0]
 
 
+KINDS = {
+    "objectives": "objective", "inits": "init", "schedules": "schedule", "methods": "method",
+    "probes": "probe", "stops": "stop", "records": "record", "trackings": "tracking",
+}  # fmt: skip
 VERBS: dict[str, Any] = {
     "study": _study,
     "census": _census,
     "basins": _basins,
     "figures": _figures,
+    "report": _report,
     "list": _list,
     "show": _show,
     "ui": _ui,
