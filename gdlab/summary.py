@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab import standing
+from gdlab import standing, tables
 from gdlab.campaign import Outcome, Plan, Settings, swept
 from gdlab.errors import UsageError
 from gdlab.terminal import Screen
@@ -195,7 +195,10 @@ def _table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """Outcomes as a table with the columns of `tracking.read.load`."""
     rows = [
         {
-            **{"params.steps" if k == "steps" else k: v for k, v in o.params.items()},
+            **{
+                "params.steps" if k == "steps" else k: tables.hashable(v)
+                for k, v in o.params.items()
+            },
             "loss": np.nan if o.value is None else o.value,
             "status": o.status,
             "critical_kind": o.verdict,

@@ -31,6 +31,11 @@ def wide(
     return table.reset_index()
 
 
+def hashable(value: Any) -> Any:
+    """Lists as tuples, so that runs can be grouped by a parameter such as a start."""
+    return tuple(map(hashable, value)) if isinstance(value, list) else value
+
+
 def leaderboard(
     runs: pd.DataFrame,
     value: str = "loss",

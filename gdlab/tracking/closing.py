@@ -73,7 +73,8 @@ class Closing:
         self.pooled = large and artifacts and len(params) > 1
         self.over = [key for key in self.swept if key != "seed"]
         self.seeds = "seed" in self.swept
-        self.gathered = Gathered([tuple(p.get(k) for k in self.over) for p in params], marks)
+        labels = [tuple(tables.hashable(p.get(k)) for k in self.over) for p in params]
+        self.gathered = Gathered(labels, marks)
         self.known: dict[int, str] = {}
         self.failed = 0
         self.summary_id = keys.run_id_for(store.experiment, f"summary/{sweep}")
