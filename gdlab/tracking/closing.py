@@ -245,6 +245,9 @@ class Closing:
             for q in rows:
                 part = {name: _drawable(bands[g][name][q, :points]) for name in DRAWN}
                 label = s.setting.get(by, " ".join(map(answer.text, s.setting.values())))
+                if not isinstance(label, int | float | str):
+                    label = answer.text(label)
+                label = answer.text(label) if isinstance(label, tuple) else label
                 parts.append(
                     pd.DataFrame(
                         {"run_id": f"{g}/{q}", "step": grid[:points], by: label or "all", **part}
