@@ -136,7 +136,7 @@ def test_the_summary_answers(folder: Path) -> None:
     assert table["loss"].is_monotonic_increasing
     note = experiment_tags()[keys.NOTE].splitlines()[0]
     assert note in report
-    assert note.startswith(f"schedule.eta={table['schedule.eta'][0]:g} wins: loss")
+    assert note.startswith(f"eta={table['schedule.eta'][0]:g} wins, ")
     assert read.artifact(run_id, "curves.png").startswith(b"\x89PNG")
     with sqlite3.connect("mlflow.db") as connection:
         (page,) = connection.execute(
@@ -189,11 +189,11 @@ def an_end(loss: float, steps: float, kind: str = "minimum", status: str = "conv
     [
         ({0.1: (1e-18, 50), 0.2: (1e-19, 100)}, "eta=0.1 wins"),  # equal losses: fewer steps
         ({0.1: (1e-18, 50), 0.2: (1e-19, 100)}, "2 times fewer steps"),
-        ({0.1: (4.0, 50), 0.2: (2.0, 100)}, "2 times lower loss than the next, eta=0.1"),
+        ({0.1: (4.0, 50), 0.2: (2.0, 100)}, "eta=0.2 wins, 2 times lower loss than eta=0.1"),
         ({0.1: (-4.0, 50), 0.2: (-2.0, 9)}, "lower by 2"),
-        ({0.1: (4.0, 50), 0.2: (np.inf, 9)}, "the next, eta=0.2, diverged"),
+        ({0.1: (4.0, 50), 0.2: (np.inf, 9)}, "eta=0.2 diverged"),
         ({0.1: (np.inf, 50), 0.2: (np.inf, 9)}, "Nothing converged"),
-        ({0.1: (0.0, 5)}, "reached minimum at (1, 1)"),
+        ({0.1: (0.0, 5)}, "minimum at (1, 1)"),
     ],
 )
 def test_who_won_and_by_how_much(settings: dict[float, tuple[float, float]], words: str) -> None:

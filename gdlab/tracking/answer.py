@@ -50,8 +50,8 @@ class Standing:
 
     @property
     def words(self) -> str:
-        """The setting: `schedule.eta=0.002 method.name=adam`; names of groups without `.name`."""
-        return " ".join(f"{k.removesuffix('.name')}={text(v)}" for k, v in self.setting.items())
+        """The setting, short: `eta=0.002 method=adam`."""
+        return " ".join(f"{_short(k)}={text(v)}" for k, v in self.setting.items())
 
     @property
     def reached(self) -> str:
@@ -119,26 +119,26 @@ def _of_one(order: Sequence[Standing]) -> str:
         return f"Nothing converged: every one of {len(order):,} settings diverged in the median"
     if len(order) == 1:
         return _did(best)
-    return f"{best.words} wins: {_did(best)}; {_margin(best, order[1])}"
+    return f"{best.words} wins, {_margin(best, order[1])}; {_did(best)}"
 
 
 def _did(s: Standing) -> str:
-    over = f" (median of {len(s.ends):,} runs)" if len(s.ends) > 1 else ""
     lost = f", {s.diverged:,} diverged" if s.diverged else ""
-    return f"loss {s.loss:.3g} after {s.steps:,.0f} steps{over}{lost}, reached {s.reached}"
+    over = f" (median of {len(s.ends):,}{lost})" if len(s.ends) > 1 else ""
+    return f"loss {s.loss:.3g}{over} after {s.steps:,.0f} steps: {s.reached}"
 
 
 def _margin(best: Standing, second: Standing) -> str:
     if not np.isfinite(second.loss):
-        return f"the next, {second.words}, diverged"
+        return f"{second.words} diverged"
     if second.loss <= best.loss + SAME * max(1.0, abs(best.loss)):
         if second.steps == best.steps or not best.steps:
-            return f"{second.words} does as well"
+            return f"as {second.words} does"
         factor = second.steps / best.steps
-        return f"{factor:.3g} times fewer steps than the next, {second.words}"
+        return f"{factor:.3g} times fewer steps than {second.words}"
     if best.loss > 0:
-        return f"{second.loss / best.loss:.3g} times lower loss than the next, {second.words}"
-    return f"loss lower by {second.loss - best.loss:.3g} than the next, {second.words}"
+        return f"{second.loss / best.loss:.3g} times lower loss than {second.words}"
+    return f"loss lower by {second.loss - best.loss:.3g} than {second.words}"
 
 
 def leaderboard(standings: Sequence[Standing]) -> pd.DataFrame:
@@ -170,6 +170,12 @@ def points(ends: Sequence[End]) -> pd.DataFrame:
         for (kind, index, known), n in counts.most_common()
     ]
     return pd.DataFrame(rows)
+
+
+def _short(key: str) -> str:
+    """`schedule.eta` -> `eta`, `method.name` -> `method`."""
+    group, _, last = key.rpartition(".")
+    return group if last == "name" else last
 
 
 def text(value: Any) -> str:

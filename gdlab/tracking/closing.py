@@ -143,11 +143,18 @@ class Closing:
             first, ends = members[g][0], [self._end(i) for i in members[g]]
             params = {k: v for k, v in self.params[first].items() if k != "seed"}
             text = json.dumps([repr(v) for v in self.gathered.labels[g]])
-            name = describe.run_name(params, self.over)
+            short = [k for k in self.over if k.endswith(".name")]
+            words = [str(params[k]) for k in short if k in params]
+            words += [
+                f"{k.rpartition('.')[2]} {answer.text(params[k])}"
+                for k in self.over
+                if k not in short and k in params
+            ]
+            name = " ".join(words) or describe.run_name(params, self.over)
             runs.append(
                 RunData(
                     run_id=keys.run_id_for(self.store.experiment, f"aggregate/{self.sweep}/{text}"),
-                    name=f"{name} (median of {len(ends)})",
+                    name=f"{name}, median of {len(ends)}",
                     params=describe.params_text(params),
                     tags=self._tags(keys.AGGREGATE)
                     | {keys.SHOWN: "yes"}
@@ -291,7 +298,22 @@ class Closing:
             numeric=[k for k in swept if all(_is_number(p.get(k)) for p in self.params)],
             has_eta=all("schedule.eta" in p for p in self.params),
             logarithms=self.seeds or not self.large,
+            ranges=self._ranges(),
         )
+
+    def _ranges(self) -> dict[str, tuple[float, float]]:
+        """log10 of what charts show: up to ten times the start, where a descent diverged."""
+        if all(end.status != "diverged" for end in self.gathered.ends.values()):
+            return {}
+        ranges = {}
+        for name in DRAWN:
+            values = self.gathered.curves[name]
+            seen = values[np.isfinite(values) & (values > 0)]
+            first = values[:, 0][np.isfinite(values[:, 0])]
+            if len(seen) and (first > 0).any():
+                low = max(float(np.log10(seen.min())), -16.0)
+                ranges[name] = (low - 0.3, float(np.log10(first.max())) + 1)
+        return ranges
 
 
 def _is_number(value: Any) -> bool:

@@ -51,7 +51,7 @@ def single(record: Record, curves: Sequence[str], log10: bool) -> dict[str, Curv
     for name in curves:
         metrics[name] = (step, record.columns[name]) if name in record.columns else (end, end)
         if log10 and name in LOG10:
-            metrics[f"log10_{name}"] = (step, _log10(record.columns[name]))
+            metrics[f"log10_{name}"] = (step, _drawn(record, name))
     metrics["steps"] = (end, end)
     extra = [name for name in record.columns if name not in COLUMNS and name not in metrics]
     for name in (*FINAL, *extra):
@@ -59,7 +59,7 @@ def single(record: Record, curves: Sequence[str], log10: bool) -> dict[str, Curv
             metrics.setdefault(name, (end, record.columns[name][-1:]))
     for name in LOG10:
         if name in record.columns:
-            metrics.setdefault(f"log10_{name}", (end, _log10(record.columns[name][-1:])))
+            metrics.setdefault(f"log10_{name}", (end, _drawn(record, name)[-1:]))
     for i, x in enumerate(record.x[:COORDINATES]):
         metrics[f"x{i}"] = (end, np.array([x]))
     return metrics
@@ -247,6 +247,15 @@ def _text(value: Any) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _drawn(record: Record, name: str) -> np.ndarray:
+    """log10 of a column, for charts: of a descent that diverges, only what is within 10^3 of its
+    start (charts of logarithms would show nothing but the divergence)."""
+    values = _log10(record.columns[name])
+    if record.status == "diverged":
+        values = np.where(values > values[0] + 3, np.nan, values)
+    return values
 
 
 def _log10(values: np.ndarray) -> np.ndarray:

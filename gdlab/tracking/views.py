@@ -11,8 +11,9 @@ import json
 import time
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -30,7 +31,7 @@ NAMES = {
 }
 TABLES = ("leaderboard", "runs")  # views that open as a table, not as charts
 FINAL = ("loss", "grad_norm", "gap", "steps")
-MEDIANS = ("loss_q10", "loss_q90", "runs", "share_converged", "share_diverged")
+MEDIANS = ("loss_q90", "runs", "share_diverged")
 SHARES = ("minimum", "saddle", "maximum", "plateau", "degenerate", "not_critical")
 VERDICT = (keys.STATUS, keys.CRITICAL_KIND, keys.MORSE_INDEX, keys.REACHED)
 
@@ -63,8 +64,15 @@ class View:
         )
         return self
 
-    def line(self, metric: str, title: str, log_y: bool = True, log_x: bool = False) -> View:
-        """A metric's history against the step."""
+    def line(
+        self,
+        metric: str,
+        title: str,
+        log_y: bool = True,
+        log_x: bool = False,
+        between: tuple[float, float] | None = None,
+    ) -> View:
+        """A metric's history against the step; a log axis is bounded by logarithms."""
         return self._chart(
             "LINE",
             title,
@@ -73,7 +81,7 @@ class View:
             lineSmoothness=0,
             scaleType="log" if log_y else "linear",
             xAxisScaleType="log" if log_x else "linear",
-            range={},
+            range={"yMin": between[0], "yMax": between[1]} if between else {},
             xAxisKey="step",
             selectedXAxisMetricKey="",
             yAxisKey="metric",
@@ -147,7 +155,7 @@ class View:
             "groupBy": group,
             "groupsExpanded": {},
             "useGroupedValuesInCharts": True,
-            "hideEmptyCharts": False,
+            "hideEmptyCharts": True,
             "globalLineChartConfig": {
                 "xAxisKey": "step",
                 "lineSmoothness": 0,
@@ -189,6 +197,7 @@ def write_views(
     numeric: Sequence[str] = (),
     has_eta: bool = True,
     logarithms: bool = True,
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Writes the experiment's named views; replaces those of the same name.
 
@@ -201,6 +210,7 @@ def write_views(
         numeric: those of `swept` that are numbers, for scatter plots.
         has_eta: whether the runs have a step size `schedule.eta`.
         logarithms: whether the runs have curves of logarithms.
+        ranges: metric -> log10 of the lowest and highest value that its charts show.
 
     Returns:
         View id -> name in the menu, for `ui_url`.
@@ -221,7 +231,7 @@ def write_views(
         axes = ["schedule.log10_eta", *axes]
     views = [
         view("leaderboard"),
-        _curves(view("curves", metrics[:1]), logarithms),
+        _curves(view("curves", metrics[:1]), logarithms, ranges),
         _step_size(view("step-size", [metrics[0], "steps"]), shown, axes),
         _critical_points(view("critical-points", metrics[:1]), medians),
     ]
@@ -231,16 +241,18 @@ def write_views(
     return {view.id: NAMES[view.id] for view in views}
 
 
-def _curves(view: View, logarithms: bool) -> View:
+def _curves(view: View, logarithms: bool, ranges: Mapping[str, tuple[float, float]]) -> View:
     view.section("Curves", columns=3 if logarithms else 2)
-    view.line("loss", "loss (log)").line("grad_norm", "gradient norm (log)")
-    view.line("step_size", "step size (log)")
+    names = {"loss": "loss", "grad_norm": "gradient norm", "step_size": "step size"}
+    for name, words in names.items():
+        view.line(name, f"{words} (log)", between=ranges.get(name))
     if logarithms:
         # The UI's log axis labels everything below 1e-6 as 0: the logarithms do not.
         view.section("Logarithms, against the logarithm of the step", columns=3)
-        for name in ("loss", "grad_norm", "step_size"):
-            title = f"log10 {name.replace('grad_norm', 'gradient norm').replace('_', ' ')}"
-            view.line(f"log10_{name}", title, log_y=False, log_x=True)
+        for name, words in names.items():
+            view.line(
+                f"log10_{name}", f"log10 {words}", False, log_x=True, between=ranges.get(name)
+            )
     return view
 
 
