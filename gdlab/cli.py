@@ -31,6 +31,10 @@ gdlab: a laboratory for gradient descent
   gdlab report [NAME]       one HTML page: who won, claims,
     gdlab report textbook   figures, curves, tables
     gdlab report gdlab out=sweep.html
+  gdlab census [OVERRIDES]  all critical points, classified
+    gdlab census objective=himmelblau
+  gdlab basins [OVERRIDES]  which start ends in which point
+    gdlab basins objective=himmelblau schedule.eta=0.01
   gdlab list [KIND]         what there is to choose from
     gdlab list schedules
   gdlab show GROUP=CHOICE   formula, parameters, reference

@@ -41,7 +41,7 @@ def configurations(runs: pd.DataFrame) -> list[str]:
         alone = c in chosen or not chosen
         if alone or len({*zip(runs[c].map(repr), *names)}) > len({*zip(*names)}):
             kept.append(c)
-    return kept
+    return sorted(kept, key=lambda c: (not c.startswith("objective."), not c.endswith(".name")))
 
 
 def standings(runs: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame:

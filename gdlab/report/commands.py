@@ -7,10 +7,11 @@ import shlex
 import pandas as pd
 
 SHOWN = 12
+FILLED = 0.8  # a sweep is named by its command if so many of the command's jobs are its own
 
 
 def repeating(runs: pd.DataFrame) -> list[str]:
-    """One `gdlab -m` for each sweep whose jobs are all combinations, else one `gdlab` a run."""
+    """One `gdlab -m` for each sweep whose jobs are combinations, else one `gdlab` a run."""
     found = []
     for _, jobs in runs.groupby("sweep", sort=True):
         words = [_overrides(text) for text in jobs["overrides"].fillna("")]
@@ -29,7 +30,7 @@ def _joined(words: dict[str, str]) -> list[str]:
 
 
 def _product(jobs: list[dict[str, str]]) -> str | None:
-    """The sweep that gives exactly these jobs; None where there is none."""
+    """The sweep that gives these jobs, and few more (that an earlier one has run already)."""
     values: dict[str, list[str]] = {}
     for job in jobs:
         for key, value in job.items():
@@ -38,7 +39,7 @@ def _product(jobs: list[dict[str, str]]) -> str | None:
     size = 1
     for choices in values.values():
         size *= len(choices)
-    if size != len({tuple(sorted(job.items())) for job in jobs}):
+    if len({tuple(sorted(job.items())) for job in jobs}) < FILLED * size:
         return None
     words = [f"{key}={_choices(choices)}" for key, choices in values.items()]
     return shlex.join(["gdlab", *(["-m"] if size > 1 else []), *words])

@@ -20,6 +20,7 @@ from gdlab.report.commands import repeating
 
 ROWS = 500  # of the table of runs
 PICTURES = 6  # descents drawn on the page of a plain sweep
+PICTURED = "Descents whose pictures the store has, lowest loss first."
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ def gathered(name: str, uri: str) -> Content:
     panel = _panels_of(runs, drawn.sweeps)
     tables = dict(drawn.tables)
     if not is_study:
-        tables |= _standings(runs)
-    tables |= _runs_table(runs)
+        tables |= _standings(runs) | _runs_table(runs)
     return Content(
         name=name,
         question=drawn.question,
@@ -87,7 +87,7 @@ def gathered(name: str, uri: str) -> Content:
         runs=len(runs),
         claims=drawn.claims,
         figures=drawn.figures if is_study else _pictures(runs, uri),
-        caption=drawn.caption if is_study else "The descents with the lowest losses.",
+        caption=drawn.caption if is_study else PICTURED,
         tables=tables,
         verdicts=verdicts(runs),
         panels=series.panels(runs, _curves(name, uri), panel),
@@ -133,7 +133,7 @@ def _study(name: str, uri: str) -> _Drawn:
         claims=pd.read_csv(io.BytesIO(files["claims.csv"]), keep_default_na=False),
         figures={n.removesuffix(".png"): c for n, c in files.items() if n.endswith(".png")},
         caption=" ".join((module.figures.__doc__ or "").split()),
-        tables={"What the runs ended in": pd.read_csv(io.BytesIO(files["table.csv"]))},
+        tables={"Table": pd.read_csv(io.BytesIO(files["table.csv"]))},
         sweeps={key: sweep for sweep, keys in stored.keys.items() for key in keys},
         versions={"Versions": ", ".join(f"{k} {v}" for k, v in manifest["versions"].items())},
         commands=[f"gdlab study {name}", f"gdlab figures {name}"],
@@ -165,7 +165,7 @@ def _standings(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if (table["n"] == 1).all():
         table = table.drop(columns=["lowest", "highest", "n", "diverged"])
         table = table.rename(columns={"median": "loss"})
-    return {"Standings": table.rename(columns={"n": "runs"})}
+    return {"Standings": _headed(table.rename(columns={"n": "runs"}))}
 
 
 def _runs_table(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -188,7 +188,12 @@ def _runs_table(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if c in table:
             table = table.assign(**{c: table[c].astype("Int64")})
     title = "Runs" if len(runs) <= ROWS else f"Runs, the best {ROWS:,} of {len(runs):,}"
-    return {title: table}
+    return {title: _headed(table)}
+
+
+def _headed(table: pd.DataFrame) -> pd.DataFrame:
+    """Groups' choices under the groups' names: `schedule.name` is `schedule`."""
+    return table.rename(columns=lambda name: str(name).removesuffix(".name"))
 
 
 def verdicts(runs: pd.DataFrame) -> pd.DataFrame | None:
@@ -197,7 +202,9 @@ def verdicts(runs: pd.DataFrame) -> pd.DataFrame | None:
     Columns: objective, reached, known point, descents, share (of the objective's descents).
     """
     counts: dict[tuple[str, str, str], float] = {}
-    for _, run in runs.iterrows():
+    # Runs of a single step map a landscape; they were not meant to end anywhere.
+    walked = runs[runs["params.steps"].astype(float) > 1] if "params.steps" in runs else runs
+    for _, run in walked.iterrows():
         for (kind, point), n in _ends(run).items():
             key = (str(run["objective.name"]), kind, point)
             counts[key] = counts.get(key, 0) + n
@@ -233,11 +240,26 @@ def _ends(run: pd.Series) -> dict[tuple[str, str], float]:
     kinds = {k: n for k, n in shares.items() if k not in ("converged", "budget")}
     points = {k: kinds.pop(k) for k in list(kinds) if k.startswith("reached_")}
     found = {(kind.replace("_", " "), ""): n for kind, n in kinds.items()}
-    single = [k for k in found if k[0] in ("minimum", "maximum", "saddle", "degenerate")]
-    if len(single) == 1:  # all points are of one kind: they can be told apart
-        found[single[0]] -= sum(points.values())
-        found |= {(single[0][0], k.removeprefix("reached_")): n for k, n in points.items()}
+    for name, n in points.items():
+        number = int(name.removeprefix("reached_"))
+        kind, words = _known_kind(run, number)
+        if found.get((kind, ""), 0.0) >= n - 0.5:
+            found[kind, ""] -= n
+            found[words, str(number)] = n
     return found
+
+
+def _known_kind(run: pd.Series, number: int) -> tuple[str, str]:
+    """Kind of an objective's known point, and the kind in words."""
+    from gdlab.summary import objective_of
+
+    objective = objective_of(run)
+    points = objective.facts.critical_points if objective is not None else None
+    if objective is None or points is None or number >= len(points.index):
+        return "", ""
+    index = int(points.index[number])
+    kind = {0: "minimum", objective.dim: "maximum", -1: "degenerate"}.get(index, "saddle")
+    return kind, f"saddle of index {index}" if kind == "saddle" else kind
 
 
 def _pictures(runs: pd.DataFrame, uri: str) -> dict[str, bytes]:

@@ -6,11 +6,11 @@
   // Tables: a click on a head sorts by its column, a second click turns the order round.
   for (const table of document.querySelectorAll("table.sortable")) {
     const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((head, column) => head.firstChild.addEventListener("click", () => {
+    const sort = (column) => {
+      const head = heads[column];
       const up = head.getAttribute("aria-sort") !== "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
-      const body = table.tBodies[0];
       const key = (row) => {
         const cell = row.cells[column];
         if (cell.dataset.v !== undefined) return Number(cell.dataset.v.replace("inf", "Infinity"));
@@ -23,8 +23,17 @@
           ? (x > y) - (x < y) : String(x).localeCompare(String(y));
         return up ? sign : -sign;
       };
+      const body = table.tBodies[0];
       body.append(...[...body.rows].sort(order));
-    }));
+    };
+    heads.forEach((head, column) => {
+      head.firstChild.addEventListener("click", () => sort(column));
+      head.firstChild.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        sort(column);
+      });
+    });
   }
 
   // Wide figures take the whole row.
@@ -40,7 +49,7 @@
     loss: "loss f(x)", gap: "gap f(x) − f*", grad_norm: "gradient norm |g|", step_size: "step size η",
   };
   const OKABE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
-  const DASH = ["solid", "dash", "dot", "dashdot"];
+  const DASH = ["solid", "dash"];
   const STATUS = {
     converged: ["#009E73", "circle"], budget: ["#E69F00", "square"], diverged: ["#D55E00", "x"],
   };
@@ -49,7 +58,9 @@
     const at = Math.min(t * (SCALE.length - 1), SCALE.length - 1.001), low = Math.floor(at);
     return "rgb(" + SCALE[low].map((v, i) => Math.round(v + (at - low) * (SCALE[low + 1][i] - v))) + ")";
   };
-  const colour = (i, n) => (n <= OKABE.length ? OKABE[i] : along(i / (n - 1)));
+  const FEW = 2 * OKABE.length; // lines that colours and dashes tell apart; more are shaded by rank
+  const colour = (i, n) => (n <= FEW ? OKABE[i % OKABE.length] : along(i / (n - 1)));
+  const dash = (i, n) => (n <= FEW ? DASH[Math.floor(i / OKABE.length)] : "solid");
   const faint = (c, a) => c.startsWith("#")
     ? `rgba(${[1, 3, 5].map((k) => parseInt(c.slice(k, k + 2), 16))},${a})`
     : c.replace("rgb", "rgba").replace(")", `,${a})`);
@@ -66,7 +77,7 @@
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
       font: { family: "system-ui, Segoe UI, Roboto, DejaVu Sans, sans-serif", size: 12, color: ink },
-      margin: { l: 64, r: 12, t: 12, b: 48 }, width: printing.matches ? 680 : undefined,
+      margin: { l: 64, r: 12, t: 12, b: 48 }, ...(printing.matches ? { width: 680, height: 340 } : {}),
       legend: { bgcolor: "rgba(0,0,0,0)", font: { size: 11 } },
       xaxis: { ...axis, ...x }, yaxis: { ...axis, ...y },
     };
@@ -99,7 +110,7 @@
       }
       traces.push({
         x: line.step, y: line[quantity], name: line.label, legendgroup: group, mode: "lines", showlegend: lines.length > 1,
-        line: { color: c, width: 1.8, dash: DASH[Math.floor(i / OKABE.length) % DASH.length * (lines.length <= OKABE.length ? 1 : 0)] },
+        line: { color: c, width: 1.8, dash: dash(i, lines.length) },
         hovertemplate: "%{y:.3e} at step %{x}<extra>" + line.label.replace(/</g, "&lt;") + "</extra>",
       });
     });
