@@ -287,3 +287,14 @@ def test_a_descent_that_goes_to_and_fro_is_a_cycle_of_period_2(dim) -> None:
     np.testing.assert_allclose(np.abs(there.x), [0.0] * (dim - 1) + [1.0])
     short = gdlab.descend(objective, np.ones(dim), schedule=gdlab.schedules.constant(0.1), steps=9)
     assert short.verdict.kind == "not_critical"
+
+
+@pytest.mark.parametrize(("eta", "steps"), [(0.1, 120), (1e30, 2)])
+def test_a_descent_that_comes_to_rest_after_its_budget_is_no_cycle(eta, steps) -> None:
+    """Within the 48 steps that are looked at, one converges and one leaves the finite numbers."""
+    objective = make("objective", "quadratic", spectrum=[1.0, 2.0])
+    record = gdlab.descend(
+        objective, [1.0, 1.0], schedule=gdlab.schedules.constant(eta), steps=steps, gtol=1e-6
+    )
+    assert record.status == "budget"
+    assert record.verdict.kind == "not_critical"

@@ -149,7 +149,9 @@ def _dense(
                 )
             )  # fmt: skip
             continue
-        if evidence.kink[k]:
+        if not np.isfinite(p.value[k]):  # log of a negative number: its derivative is finite
+            name, note = "not_critical", "f is not finite here"
+        elif evidence.kink[k]:
             name, note = "not_critical", "the gradient jumps here: f is not differentiable"
         elif bare and before[k] <= 1e3 * gtol[points[k]]:
             name = "degenerate"
@@ -254,18 +256,19 @@ def _words(kind: str, index: int) -> str:
 def period_of(tail: Float[np.ndarray, "m d"], tolerance: float = 1e-6) -> int | None:
     """Smallest p <= 16 after which the iterates repeat, None if they do not.
 
-    |x_t - x_{t-p}| <= tolerance times the longest step, for the last 2 p iterates; p = 1 is
-    convergence and no cycle.
+    |x_t - x_{t-p}| <= tolerance times the longest of the last p steps, for the last 2 p iterates.
+    A descent that comes to rest within the tail (it converged late, or was stopped) takes no
+    steps at its end, and is no cycle; neither is p = 1, which is convergence.
     """
     m = len(tail)
     if m < 6 or not np.isfinite(tail).all():
         return None
-    longest = np.linalg.norm(np.diff(tail, axis=0), axis=1).max()
-    if not longest > 1e-12 * max(1.0, float(np.abs(tail[-1]).max())):
-        return None
+    steps = np.linalg.norm(np.diff(tail, axis=0), axis=1)
+    least = 1e-12 * max(1.0, float(np.abs(tail[-1]).max()))
     for p in range(2, min(PERIOD, m // 3) + 1):
+        longest = steps[-p:].max()
         apart = np.linalg.norm(tail[-2 * p :] - tail[-3 * p : -p], axis=1).max()
-        if apart <= tolerance * longest:
+        if longest > least and apart <= tolerance * longest:
             return p
     return None
 
