@@ -115,7 +115,7 @@ def test_the_same_sweep_replaces_its_own(folder: Path) -> None:
     assert sorted(found["runs"]) == [12, 12, 24, 24]
     sweep("tracking.experiment=at_once", seeds=24)
     halves, at_once = (
-        read.load_curves(name, role=keys.AGGREGATE).query("runs == 24")[["step", "loss"]]
+        read.load_curves(name, filter="runs == 24", role=keys.AGGREGATE)[["step", "loss"]]
         for name in ("gdlab", "at_once")
     )
     columns = ["loss", "step"]
