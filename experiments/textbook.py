@@ -44,7 +44,8 @@ def claims(runs: pd.DataFrame, curves: pd.DataFrame, ends: pd.DataFrame) -> list
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
     """What every run of the study ended in; of many starts, the shares."""
-    shares = [
+    wanted = ("share_reached", "share_plateau", "share_cycle", "share_not_crit")
+    shares = [c for c in runs if c.startswith(wanted)]
         c
         for c in runs
         if c.startswith(("share_reached", "share_plateau", "share_cycle", "share_not_crit"))

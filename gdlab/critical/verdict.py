@@ -263,7 +263,10 @@ def period_of(tail: Float[np.ndarray, "m d"], tolerance: float = 1e-6) -> int | 
     m = len(tail)
     if m < 6 or not np.isfinite(tail).all():
         return None
-    steps = np.linalg.norm(np.diff(tail, axis=0), axis=1)
+    with np.errstate(over="ignore"):
+        steps = np.linalg.norm(np.diff(tail, axis=0), axis=1)
+    if not np.isfinite(steps).all():
+        return None
     least = 1e-12 * max(1.0, float(np.abs(tail[-1]).max()))
     for p in range(2, min(PERIOD, m // 3) + 1):
         longest = steps[-p:].max()
@@ -274,8 +277,7 @@ def period_of(tail: Float[np.ndarray, "m d"], tolerance: float = 1e-6) -> int | 
 
 
 def _cycling(verdict: Verdict, tail: np.ndarray) -> Verdict:
-    tail = tail[np.isfinite(tail).all(axis=1)]
-    period = period_of(tail)
+    period = period_of(tail)  # None where a row is not finite: no tail, or it went off
     if period is None:
         return verdict
     stable = all(period_of(tail, t) == period for t in (1e-5, 1e-7))
