@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gdlab import lab, objectives, registry, schedules
 from gdlab.critical.census import census, take_census
+from gdlab.critical.certificate import certify
 from gdlab.critical.dwell import dwell
 from gdlab.critical.euler import euler_check
 from gdlab.critical.landscape import landscape
@@ -19,7 +21,8 @@ from gdlab.types import Objective
 COMPLETE = [
     ("himmelblau", {}), ("six_hump_camel", {}), ("three_hump_camel", {}), ("beale", {}),
     ("booth", {}), ("matyas", {}), ("mccormick", {}), ("branin", {}),
-    ("rosenbrock", {}),
+    ("rosenbrock", {}), ("rosenbrock", {"dim": 3}), ("rosenbrock", {"dim": 4}),
+    ("rosenbrock", {"dim": 5}),
     ("rastrigin", {"dim": 1}), ("rastrigin", {"dim": 2}), ("ackley", {"dim": 1}),
     ("griewank", {"dim": 1}), ("styblinski_tang", {"dim": 2}), ("styblinski_tang", {"dim": 3}),
     ("styblinski_tang", {"dim": 4}), ("double_well", {"dim": 1}),
@@ -96,6 +99,55 @@ def test_branch_and_prune_says_what_it_cannot_prove() -> None:
     quick = prune(objectives.griewank(2), np.array([[-600.0, 600.0]] * 2), most_boxes=2000)
     assert not quick.complete
     assert len(quick.unresolved)
+
+
+def two_bowls(x: Any) -> Any:
+    z = x[0] - 0.3
+    return z * z - 0.01 * jnp.abs(z)
+
+
+def two_pieces(x: Any) -> Any:
+    z = x[0] - 0.3
+    return jnp.where(z > 0, z * z - 0.01 * z, z * z + 0.01 * z)
+
+
+def counted_bend(x: Any) -> Any:
+    z = x[0] - 0.3
+    return z * z + 0.01 * z - 0.02 * (z > 0) * z
+
+
+@pytest.mark.parametrize("f", [two_bowls, two_pieces, counted_bend])
+def test_nothing_is_proved_across_a_jump_of_the_gradient(f: Any) -> None:
+    objective, domain = Objective(f, 1), np.array([[-1.0, 1.0]])
+    proof = prune(objective, domain)
+    assert not proof.complete
+    np.testing.assert_allclose(np.sort(proof.roots.mean(axis=2)[:, 0]), [0.295, 0.305], atol=1e-9)
+    assert not certify(objective, np.array([[0.31]]), 0.1)[0]  # holds both
+    assert certify(objective, np.array([[0.305]]), 1e-3)[0]
+
+
+def smooth_inside(x: Any) -> Any:
+    return jnp.sum(jax.nn.softplus(x) - 0.3 * x) + jnp.logaddexp(x[0], -x[0])
+
+
+def test_what_only_looks_like_a_jump_is_proved() -> None:
+    assert take_census(Objective(smooth_inside, 2), [(-3, 3)] * 2).exact
+
+
+def beyond(x: Any) -> Any:
+    return x[0] ** 2 - jnp.log(x[0])
+
+
+def test_points_where_f_is_not_a_number_do_not_count() -> None:
+    result = take_census(Objective(beyond, 1), [(-2, 2)])
+    assert [round(float(v.x[0]), 9) for v in result.points] == [0.707106781]
+    assert "not proved" in result.summary()
+
+
+def test_a_tail_that_underflows_is_no_set_of_points() -> None:
+    box = [(-40, 40)] * 2
+    result = take_census(Objective(lambda x: -jnp.exp(-jnp.sum(x * x)), 2), box, certified=False)
+    assert all(v.kind == "minimum" for v in result.points)
 
 
 def well(x: Any) -> Any:

@@ -45,6 +45,10 @@ def rippled(x: Any) -> Any:
     return jax.scipy.special.erf(x[0]) - x[0]
 
 
+def beyond(x: Any) -> Any:
+    return x[0] ** 2 - jnp.log(x[0])
+
+
 INVENTORIES = [
     ("himmelblau", {}), ("six_hump_camel", {}), ("three_hump_camel", {}), ("beale", {}),
     ("branin", {}), ("mccormick", {}), ("styblinski_tang", {"dim": 2}), ("rastrigin", {"dim": 2}),
@@ -52,6 +56,7 @@ INVENTORIES = [
     ("matrix_factorization", {}), ("griewank", {"dim": 1}), ("ackley", {"dim": 1}),
     ("monkey_saddle", {}), ("quartic", {"dim": 2}), ("crossed_valleys", {}),
     ("linear_network", {}), ("matrix_factorization", {"rank": 2}), ("rosenbrock", {}),
+    ("rosenbrock", {"dim": 5}),
 ]  # fmt: skip
 
 
@@ -98,6 +103,8 @@ CASES = [
     (kink, [0.0, 0.0], "not_critical", "jumps"),
     (cusp, [0.0], "degenerate", "not twice differentiable"),
     (rippled, [0.9], "not_critical", "not small"),
+    (gauss, [8.0, 25.0], "plateau", "no critical point"),
+    (beyond, [-(0.5**0.5)], "not_critical", "not finite"),
 ]
 
 

@@ -37,9 +37,9 @@ def krawczyk(
 ) -> Interval:
     """K(X) of each box, given H enclosed over it; infinite where no Y is found."""
     d = lo.shape[1]
-    middle = H.mid
     regular = np.isfinite(H.lo).all(axis=(1, 2)) & np.isfinite(H.hi).all(axis=(1, 2))
-    middle = np.where(regular[:, None, None], middle, np.eye(d))
+    with np.errstate(invalid="ignore"):
+        middle = np.where(regular[:, None, None], H.mid, np.eye(d))
     size = np.abs(middle).max(axis=(1, 2))
     with np.errstate(all="ignore"):
         det = np.linalg.det(middle / np.where(size > 0, size, 1.0)[:, None, None])

@@ -4,11 +4,16 @@ The program of a gradient or Hessian that JAX differentiated is a list of primit
 each is replaced by its interval form. Operations that only move numbers about are carried out
 once on the positions of the numbers. A primitive without an interval form raises
 `NotCertifiable` with its name.
+
+The Hessian that JAX differentiates knows nothing of a jump of the gradient (the derivative of
+sign is 0 to it), so that where the gradient may jump within a box, as at the kinks of |x|, max and
+where, its enclosure is infinite: nothing is proved there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import jax
@@ -38,6 +43,7 @@ CALLS = {
     "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit", "remat",
     "checkpoint", "custom_vjp_call_jaxpr", "custom_lin",
 }  # fmt: skip
+BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 UNARY: Mapping[str, Callable[[Interval], Interval]] = {
     "neg": iv.neg,
     "exp": iv.exp,
@@ -125,6 +131,7 @@ class Enclosure:
             self._H = jax.make_jaxpr(jax.jacfwd(g))(x, *data)
         except TypeError as error:
             raise NotCertifiable("a derivative rule that is not JAX's own") from error
+        self._steps = _has_steps(self._g.jaxpr)
 
     def g(
         self, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"], data: Boxes = None
@@ -140,19 +147,33 @@ class Enclosure:
     def H(
         self, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"], data: Boxes = None
     ) -> Interval:
-        """Encloses the Hessian on each box `[B, d, d]`."""
-        return self._run(self._H, lo, hi, data)
+        """Encloses the Hessian on each box `[B, d, d]`; infinite where the gradient may jump."""
+        H = self._run(self._H, lo, hi, data)
+        if not self._steps:
+            return H
+        g = self._run(self._g, lo, hi, data, jumps=True)
+        jump = _anything(g).any(axis=1)[:, None, None]
+        return Interval(np.where(jump, -np.inf, H.lo), np.where(jump, np.inf, H.hi))
 
-    def _run(self, closed: Any, lo: np.ndarray, hi: np.ndarray, data: Boxes) -> Interval:
+    def _run(
+        self, closed: Any, lo: np.ndarray, hi: np.ndarray, data: Boxes, jumps: bool = False
+    ) -> Interval:
         numbers = [iv.exact(a) for a in (self.data if data is None else data)]
         with np.errstate(all="ignore"):
-            (out,) = interpret(closed.jaxpr, closed.consts, [Interval(lo, hi), *numbers])
+            (out,) = interpret(closed.jaxpr, closed.consts, [Interval(lo, hi), *numbers], jumps)
         shape = (len(lo), *out.shape[1:])
         return Interval(np.broadcast_to(out.lo, shape), np.broadcast_to(out.hi, shape))
 
 
-def interpret(jaxpr: Any, consts: Sequence[Any], args: Sequence[Interval]) -> list[Interval]:
-    """The jaxpr's outputs; every interval has a leading axis of boxes."""
+def interpret(
+    jaxpr: Any, consts: Sequence[Any], args: Sequence[Interval], jumps: bool = False
+) -> list[Interval]:
+    """The jaxpr's outputs; every interval has a leading axis of boxes.
+
+    Args:
+        jumps: outputs that depend on a step (of a sign, a choice, a condition) that may lie within
+            the box are (-inf, inf).
+    """
     known: dict[Any, Interval] = {}
 
     def read(atom: Any) -> Interval:
@@ -166,13 +187,58 @@ def interpret(jaxpr: Any, consts: Sequence[Any], args: Sequence[Interval]) -> li
         known[var] = arg
     for eqn in jaxpr.eqns:
         inputs = [read(atom) for atom in eqn.invars]
-        outputs = _apply(eqn, inputs)
+        outputs = _apply(eqn, inputs, jumps)
+        if jumps:
+            outputs = _jumped(eqn, inputs, outputs)
         for var, out in zip(eqn.outvars, outputs, strict=True):
             known[var] = out
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _apply(eqn: Any, inputs: list[Interval]) -> list[Interval]:
+def _has_steps(jaxpr: Any) -> bool:
+    """Whether a sign, a choice or a condition made a number occurs."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in ("sign", "select_n"):
+            return True
+        if eqn.primitive.name == "convert_element_type" and eqn.invars[0].aval.dtype == bool:
+            return True
+        inner = (eqn.params[k] for k in BODIES if k in eqn.params)
+        if any(_has_steps(getattr(body, "jaxpr", body)) for body in inner):
+            return True
+    return False
+
+
+def _anything(a: Interval) -> np.ndarray:
+    return (a.lo == -np.inf) & (a.hi == np.inf)
+
+
+def _jumped(eqn: Any, inputs: list[Interval], outputs: list[Interval]) -> list[Interval]:
+    """The outputs, (-inf, inf) where they may jump, or depend on what is (-inf, inf)."""
+    name, (out, *others) = eqn.primitive.name, outputs
+    if others or name in CALLS or name in MOVES or np.asarray(out.lo).dtype.kind != "f":
+        return outputs
+    if name in ("sign", "convert_element_type"):
+        step = np.asarray(inputs[0].lo).dtype == bool or name == "sign"
+        jump = (out.lo != out.hi) & step | _anything(inputs[0])
+    elif name == "select_n":
+        which, false, true = _ranked(inputs)
+        alike = (false.lo == true.hi) & (false.hi == true.lo)
+        jump = (which.lo != which.hi) & ~alike
+    elif name == "mul":  # 0 times anything is 0
+        a, b = _ranked(inputs)
+        jump = _anything(a) & ((b.lo != 0) | (b.hi != 0)) | _anything(b) & (
+            (a.lo != 0) | (a.hi != 0)
+        )
+    elif name in ("reduce_max", "reduce_min"):
+        jump = _anything(inputs[0]).any(axis=tuple(int(a) + 1 for a in eqn.params["axes"]))
+    elif name in UNARY or name in ("max", "min", "integer_pow", "pow"):
+        jump = reduce(np.logical_or, [_anything(a) for a in _ranked(inputs)])
+    else:  # sums and moves, which keep infinity
+        return outputs
+    return [Interval(np.where(jump, -np.inf, out.lo), np.where(jump, np.inf, out.hi))]
+
+
+def _apply(eqn: Any, inputs: list[Interval], jumps: bool = False) -> list[Interval]:
     name, params = eqn.primitive.name, eqn.params
     if name in ("eq", "ne") and eqn.invars[0] is eqn.invars[1]:  # asks whether it is a number
         same = np.full(inputs[0].shape, name == "eq")
@@ -182,9 +248,9 @@ def _apply(eqn: Any, inputs: list[Interval]) -> list[Interval]:
     if name in UNARY:
         return [UNARY[name](inputs[0])]
     if name in CALLS:
-        inner = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
-        closed = inner if hasattr(inner, "consts") else None
-        return interpret(inner.jaxpr if closed else inner, closed.consts if closed else (), inputs)
+        inner = next(params[k] for k in BODIES if k in params)
+        consts = getattr(inner, "consts", ())
+        return interpret(getattr(inner, "jaxpr", inner), consts, inputs, jumps)
     if name in MOVES:
         return [_moved(eqn, inputs)]
     if name == "integer_pow":
@@ -198,8 +264,8 @@ def _apply(eqn: Any, inputs: list[Interval]) -> list[Interval]:
     if name == "reduce_sum":
         return [iv.total(inputs[0], tuple(int(a) + 1 for a in params["axes"]))]
     if name in ("reduce_max", "reduce_min"):
-        axes, reduce = tuple(int(a) + 1 for a in params["axes"]), getattr(np, name[-3:])
-        return [Interval(reduce(inputs[0].lo, axis=axes), reduce(inputs[0].hi, axis=axes))]
+        axes, most = tuple(int(a) + 1 for a in params["axes"]), getattr(np, name[-3:])
+        return [Interval(most(inputs[0].lo, axis=axes), most(inputs[0].hi, axis=axes))]
     if name == "dot_general":
         return [_dot_general(inputs[0], inputs[1], params["dimension_numbers"])]
     if name in ("concatenate", "pad", "stack"):

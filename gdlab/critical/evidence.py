@@ -17,6 +17,7 @@ from gdlab.critical.polish import Polished, levenberg, norm
 
 # Slopes 0.05 scales apart fall to this or less in a tail: exp(-y) at y = 5, y^-5.
 FADES = 0.8
+UNDER = 1e-200  # slopes of a tail that is about to underflow
 
 
 @dataclass
@@ -144,6 +145,12 @@ def fading(
             _, g = at.gradients(p.x[i] + h * scale[i, None] * v, points[i])
             slopes.append(np.einsum("mi,mi->m", g, v))
         s = np.stack(slopes)
+        # Where a tail underflows, its last slopes are zero: they count as ever smaller ones.
+        under = np.abs(s).max(axis=0) < UNDER
+        for side in (s, s[::-1]):
+            for j in range(1, len(s)):
+                gone = (side[j] == 0) & under
+                side[j, gone] = 0.5 * FADES * side[j - 1, gone]
         one_sign = np.all(s > 0, axis=0) | np.all(s < 0, axis=0)
         with np.errstate(all="ignore"):
             ratio = np.abs(s[1:] / s[:-1])

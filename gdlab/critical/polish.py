@@ -130,7 +130,7 @@ def polish(
         i, p, length, trial = (a[~done] for a in (i, p, length, trial))
         boost = boost[~done]
         value, g, H = at.hessians(trial, points[i])
-        better = (norm(g) < size[i]) & np.isfinite(H).all(axis=(1, 2))
+        better = (norm(g) < size[i]) & np.isfinite(H).all(axis=(1, 2)) & np.isfinite(value)
         hit, miss = i[better], i[~better & ~boost]
         now.x[hit], now.value[hit] = trial[better], value[better]
         now.g[hit], now.H[hit] = g[better], H[better]

@@ -55,9 +55,7 @@ def rosenbrock(dim: int = 2, a: float = 1.0, b: float = 100.0) -> Objective:
         minimizers=star[None] if known else None,
         L=_corner_curvature(dim, b, side),
         domain=box(dim, -side, side),
-        critical_points=CriticalPoints(star[None], np.zeros(1), np.zeros(1, int), complete=dim == 2)
-        if known
-        else None,
+        critical_points=_points(star, a, b) if known else None,
         source="closed form; a sum of squares that vanishes at one point only",
     )
     data = {"a": np.float64(a), "b": np.float64(b)}
