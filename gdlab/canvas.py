@@ -102,7 +102,7 @@ def landscape(
 def line(dots: Bool[np.ndarray, "h w"], x: np.ndarray, y: np.ndarray) -> None:
     """Draws the polygon through (x, y), in dots, row 0 on top; what lies outside is cut off."""
     for x0, y0, x1, y1 in zip(x[:-1], y[:-1], x[1:], y[1:]):
-        n = int(min(max(abs(x1 - x0), abs(y1 - y0)), 2000)) + 2
+        n = int(np.ceil(min(max(abs(x1 - x0), abs(y1 - y0)), 2000))) + 1
         columns = np.rint(np.linspace(x0, x1, n)).astype(int)
         rows = np.rint(np.linspace(y0, y1, n)).astype(int)
         inside = (columns >= 0) & (columns < dots.shape[1]) & (rows >= 0) & (rows < dots.shape[0])

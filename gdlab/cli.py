@@ -79,6 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if level >= VERBOSE:
+            raise
+        screen.fail(f"{type(error).__name__}: {error}; the same command with -v shows where")
+        return 1
     except KeyboardInterrupt:
         screen.fail("interrupted; what is stored stays, and the same command goes on from there")
         return 130

@@ -7,7 +7,7 @@ over seeds, and a run that diverged counts as infinitely bad.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from gdlab import tables
 SILENT = {"schedule.log10_eta", "record.points", "record.spacing", "record.probes", "numerics"}
 SAME = 1e-12  # losses so near to each other are equal: then the fewer steps win
 
-Place = Callable[[pd.Series], str | None]
+Place = Callable[[Mapping[str, Any]], str | None]
 
 
 def configurations(runs: pd.DataFrame) -> list[str]:
@@ -35,11 +35,11 @@ def configurations(runs: pd.DataFrame) -> list[str]:
     ]
     several = [c for c in tables.swept(runs, names) if c != "seed"]
     chosen = [c for c in several if c.endswith(".name")]
-    names = [runs[name].map(repr) for name in chosen]
+    cells: list[Any] = [runs[name].map(repr) for name in chosen]
     kept = []
     for c in several:
         alone = c in chosen or not chosen
-        if alone or len({*zip(runs[c].map(repr), *names)}) > len({*zip(*names)}):
+        if alone or len({*zip(runs[c].map(repr), *cells)}) > len({*zip(*cells)}):
             kept.append(c)
     return sorted(kept, key=lambda c: (not c.startswith("objective."), not c.endswith(".name")))
 
@@ -58,7 +58,8 @@ def standings(runs: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFra
         return table.assign(steps=runs["steps"].median(), reached=reached(runs))
     groups = runs.groupby(by, sort=False, dropna=False)
     table = table.merge(groups["steps"].median().reset_index(), on=by, how="left")
-    words = groups.apply(reached, include_groups=False).rename("reached")
+    words = pd.Series({key: reached(part) for key, part in groups}, name="reached")
+    words.index.names = by
     table = table.merge(words.reset_index(), on=by, how="left")
     parts = [table]
     if "objective.name" in by:
@@ -101,7 +102,7 @@ def _answer(runs: pd.DataFrame, place: Place | None) -> str:
     if not by:
         seeds = f"the median of {_count(len(runs), 'run')}" if len(runs) > 1 else "loss"
         median = tables.leaderboard(runs, by=[])["median"].iloc[0]
-        first = runs.loc[runs["loss"].idxmin()] if runs["loss"].notna().any() else runs.iloc[0]
+        first = runs.sort_values("loss", kind="stable").iloc[0]
         seed = f"seed={first['seed']} loss {_loss(first['loss'])}, " if len(runs) > 1 else ""
         return f"{seed}{seeds} {_loss(median)}; {reached(runs, place)}"
     table = standings(runs, by)
@@ -125,7 +126,7 @@ def label(row: Any, by: Sequence[str]) -> str:
 
 def reached(runs: pd.DataFrame, place: Place | None = None) -> str:
     """What these runs ended in, most frequent first: `reached a minimum at known point 0`."""
-    ends = Counter(_end(row, place) for _, row in runs.iterrows())
+    ends = Counter(_end(row, place) for row in runs.to_dict("records"))
     total = sum(ends.values())
     (first, count), *others = ends.most_common(3)
     if count == total:
@@ -137,7 +138,7 @@ def reached(runs: pd.DataFrame, place: Place | None = None) -> str:
     return "reached ".join([first, "".join(rest)]) if rest else text
 
 
-def _end(row: pd.Series, place: Place | None) -> str:
+def _end(row: Mapping[Any, Any], place: Place | None) -> str:
     status, kind, known = (row.get(key) for key in ("status", "critical_kind", "reached"))
     if status == "diverged":
         return "diverged"
@@ -147,12 +148,12 @@ def _end(row: pd.Series, place: Place | None) -> str:
         return "stopped short of a critical point"
     index = row.get("morse_index")
     if kind == "saddle" and _given(index):
-        kind = f"saddle of index {int(index)}"
+        kind = f"saddle of index {int(index or 0)}"
     if kind == "mixed":
         return "its starts ended in points of several kinds"
     where = ""
     if _given(known):
-        where = f" at {(place and place(row)) or f'known point {int(known)}'}"
+        where = f" at {(place and place(row)) or f'known point {int(known or 0)}'}"
     return f"reached {'an' if str(kind)[0] in 'aeiou' else 'a'} {kind}{where}"
 
 

@@ -53,14 +53,16 @@ def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
     record = outcome.record
     if outcome.known:
         end = standing.reached(_table([outcome]), place_of)
-        screen.say(f"{outcome.status}; {end}; loss {outcome.value:.6g}")
+        reach = end if end == outcome.status else f"{outcome.status}; {end}"
+        screen.say(f"{reach}; loss {outcome.value:.6g}")
         _drawn(outcome, settings, screen)
         screen.say("the store has this run already; resume=false runs it again")
     elif isinstance(record, Record):
         screen.say(describe.in_words(record))
         loss = record.columns["loss"]
         if not _drawn(outcome, settings, screen):
-            screen.say(f"loss {loss[0]:.6g} {spark(loss)} {loss[-1]:.6g}")
+            way = spark(loss) if screen.unicode else "to"
+            screen.say(f"loss {loss[0]:.6g} {way} {loss[-1]:.6g}")
     elif record is not None:
         table = describe.points_table(record.verdicts or [])
         rows = [

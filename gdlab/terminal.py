@@ -25,6 +25,9 @@ class Screen:
 
     def __init__(self, level: int = NORMAL) -> None:
         self.level = level
+        for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows `?`
+            if hasattr(stream, "reconfigure") and not _knows_unicode(stream.encoding):
+                stream.reconfigure(errors="replace")
         width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 100))
         self.out = Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -41,7 +44,12 @@ class Screen:
     def draws(self) -> bool:
         """Whether pictures can be shown: a terminal that knows Unicode, and no quiet."""
         able = self.out.is_terminal and not self.out.is_dumb_terminal
-        return able and self.level > QUIET and self.out.encoding.lower().startswith("utf")
+        return able and self.level > QUIET and self.unicode
+
+    @property
+    def unicode(self) -> bool:
+        """Whether any character can be shown."""
+        return _knows_unicode(self.out.encoding)
 
     @property
     def colours(self) -> bool:
@@ -132,6 +140,10 @@ class Screen:
                 bar.update(task, advance=jobs, speed=speed())
 
             yield advance
+
+
+def _knows_unicode(encoding: str | None) -> bool:
+    return (encoding or "").lower().startswith("utf")
 
 
 def _escaped(text: str) -> str:

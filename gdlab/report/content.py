@@ -92,7 +92,7 @@ def gathered(name: str, uri: str) -> Content:
         verdicts=verdicts(runs),
         panels=series.panels(runs, _curves(name, uri), panel),
         scatter=series.scatter(runs, panel),
-        provenance=_provenance(runs, uri) | drawn.versions,
+        provenance=_provenance(runs, uri) | dict(drawn.versions),
         commands=drawn.commands or repeating(runs),
         notes=drawn.notes,
     )
@@ -233,7 +233,7 @@ def _ends(run: pd.Series) -> dict[tuple[str, str], float]:
         words = f"saddle of index {index:.0f}" if kind == "saddle" and pd.notna(index) else kind
         return {(words.replace("_", " "), "" if pd.isna(known) else f"{known:.0f}"): 1.0}
     shares = {
-        name.removeprefix("share_"): float(share) * float(starts)
+        str(name).removeprefix("share_"): float(share) * float(starts)
         for name, share in run.items()
         if str(name).startswith("share_") and isinstance(share, float) and share > 0
     }
@@ -253,7 +253,7 @@ def _known_kind(run: pd.Series, number: int) -> tuple[str, str]:
     """Kind of an objective's known point, and the kind in words."""
     from gdlab.summary import objective_of
 
-    objective = objective_of(run)
+    objective = objective_of({str(k): v for k, v in run.items()})
     points = objective.facts.critical_points if objective is not None else None
     if objective is None or points is None or number >= len(points.index):
         return "", ""

@@ -56,9 +56,8 @@ def _lines(part: pd.DataFrame, histories: dict[str, pd.DataFrame]) -> tuple[list
     table = standing.standings(part, by).head(LINES)
     lines = []
     for _, row in table.iterrows():
-        mine = np.logical_and.reduce(
-            [part[c].map(repr) == repr(row[c]) for c in by] or [np.ones(len(part), bool)]
-        )
+        same = [(part[c].map(repr) == repr(row[c])).to_numpy() for c in by]
+        mine = np.logical_and.reduce([np.ones(len(part), bool), *same])
         own = [histories[r] for r in part.loc[mine, "run_id"]]
         label = standing.label(row, by) or "all runs"
         lines.append(_line(label, own[0]) if len(own) == 1 else _median(label, own))
