@@ -188,12 +188,15 @@ def in_words(record: Record) -> str:
     if verdict is None:
         return f"{record.status}{where}; {steps}; {gradient}"
     surely = "certified" if verdict.certified else "numerical"
-    kind = verdict.label + (" (global)" if verdict.is_global else "")
-    begin = "converged to" if record.status == "converged" else "stopped (steps used up) at"
-    article = (
-        "a" if verdict.kind in ("minimum", "maximum", "saddle", "degenerate", "plateau") else ""
-    )
-    return " ".join(f"{begin} {article} {kind}{where}; {steps}; {gradient}; {surely}".split())
+    if verdict.kind == "not_critical":
+        end = f"{steps} were not enough: no critical point{where}"
+    elif verdict.kind == "cycle":
+        end = f"goes round a {verdict.label}{where}; {steps}"
+    else:
+        kind = verdict.label + (" (global)" if verdict.is_global else "")
+        how = "converged to" if record.status == "converged" else "stopped, out of steps, at"
+        end = f"{how} a {kind}{where}; {steps}"
+    return f"{end}; {gradient}; {surely}"
 
 
 def note(record: Record | Records, again: str, picture: str = "") -> str:
