@@ -36,6 +36,7 @@ DRAWN = ("loss", "grad_norm")
 LINES = 7  # of the summary's figure, where no number tells them apart
 MANY_LINES = 40
 ANSWERS = 12
+MANY = 500  # runs, from which on the store's indices are looked at
 
 
 class Closing:
@@ -77,6 +78,7 @@ class Closing:
         self.gathered = Gathered(labels, marks)
         self.known: dict[int, str] = {}
         self.failed = 0
+        self.populations = False
         self.summary_id = keys.run_id_for(store.experiment, f"summary/{sweep}")
         if artifacts and len(params) > 1:  # matplotlib takes half a second, while jax compiles
             threading.Thread(target=_import_figures, daemon=True).start()
@@ -90,6 +92,7 @@ class Closing:
         """Takes runs that are about to be stored."""
         for i, run in zip(members, runs, strict=True):
             if run.status == "FINISHED":
+                self.populations |= "starts" in run.metrics
                 self.gathered.keep(i, run)
             else:
                 self.failed += 1
@@ -127,6 +130,8 @@ class Closing:
             name = describe.run_name(self.params[0], ["seed"])
             line = f"{name}: {answer.sentence(standings)}"
         self._present(line, complete=not self.known)
+        if len(self.params) >= MANY:
+            self.store.analyze()
 
     def _end(self, i: int) -> aggregate.End:
         return self.gathered.ends[i]
@@ -295,6 +300,7 @@ class Closing:
             only=views.condition(shown="yes", sweep="" if alone else self.sweep),
             every=views.condition(role=keys.RUN, sweep=self.sweep) if medians else "",
             medians=medians,
+            shares=self.populations,
             numeric=[k for k in swept if all(_is_number(p.get(k)) for p in self.params)],
             has_eta=all("schedule.eta" in p for p in self.params),
             logarithms=self.seeds or not self.large,

@@ -224,6 +224,18 @@ class Store:
         )
         return dict(rows)
 
+    def analyze(self) -> None:
+        """Lets SQLite look at its indices, some hundred rows of each.
+
+        Without that it joins MLflow's tables the slow way: the UI's first page of 10,000 runs,
+        ordered by a metric, takes 13 s instead of 0.5 s.
+        """
+        if self.database is not None and self.database.is_sqlite:
+            with self.database.connect() as connection:
+                connection.execute("pragma analysis_limit = 400")
+                for table in ("runs", *bulk.CHILDREN):
+                    connection.execute(f"analyze {table}")
+
     def holds(self, run_id: str) -> bool:
         """Whether a run of that derived id is stored as finished."""
         if self.database is None:

@@ -32,7 +32,7 @@ NAMES = {
 TABLES = ("leaderboard", "runs")  # views that open as a table, not as charts
 FINAL = ("loss", "grad_norm", "gap", "steps")
 MEDIANS = ("loss_q90", "runs", "share_diverged")
-SHARES = ("minimum", "saddle", "maximum", "plateau", "degenerate", "not_critical")
+SHARES = ("minimum", "saddle", "maximum", "plateau", "degenerate", "not_critical", "diverged")
 VERDICT = (keys.STATUS, keys.CRITICAL_KIND, keys.MORSE_INDEX, keys.REACHED)
 
 
@@ -194,6 +194,7 @@ def write_views(
     only: str = "",
     every: str = "",
     medians: bool = False,
+    shares: bool = False,
     numeric: Sequence[str] = (),
     has_eta: bool = True,
     logarithms: bool = True,
@@ -207,6 +208,7 @@ def write_views(
         only: the filter of all views, see `condition`.
         every: the filter of a view of the single runs, where the others show aggregates.
         medians: whether what is shown are medians over seeds.
+        shares: whether the runs have many starts, and shares of what these reached.
         numeric: those of `swept` that are numbers, for scatter plots.
         has_eta: whether the runs have a step size `schedule.eta`.
         logarithms: whether the runs have curves of logarithms.
@@ -233,7 +235,7 @@ def write_views(
         view("leaderboard"),
         _curves(view("curves", metrics[:1]), logarithms, ranges),
         _step_size(view("step-size", [metrics[0], "steps"]), shown, axes),
-        _critical_points(view("critical-points", metrics[:1]), medians),
+        _critical_points(view("critical-points", metrics[:1]), medians or shares),
     ]
     if every:
         views.append(view("runs", metrics, every))
@@ -273,21 +275,20 @@ def _step_size(view: View, params: Sequence[str], axes: Sequence[str]) -> View:
     return view
 
 
-def _critical_points(view: View, medians: bool) -> View:
+def _critical_points(view: View, shares: bool) -> View:
     verdict = [f"tags.`{name}`" for name in VERDICT]
     view.columns = verdict + [column for column in view.columns if column not in verdict]
-    if medians:
+    if shares:
         view.section("Shares of what was reached", columns=3)
         for kind in SHARES:
             view.bar(f"share_{kind}", f"share that ends at: {kind.replace('_', ' ')}")
-        view.bar("share_diverged", "share that diverges")
         return view
+    # The end of a descent that diverged, at 1e100, would leave the others in one dot.
+    here = f"tags.`{keys.STATUS}` != 'diverged'"
+    view.filter = f"{view.filter} and {here}" if view.filter else here
     view.section("Where descents end")
     view.scatter("metrics.x0", "metrics.x1", "end points in the first two coordinates")
     view.scatter("metrics.log10_grad_norm", "metrics.loss", "loss against log10 gradient norm")
-    view.section("Shares of what was reached (runs with many starts)", columns=3)
-    for kind in SHARES:
-        view.bar(f"share_{kind}", f"share that ends at: {kind.replace('_', ' ')}")
     return view
 
 
