@@ -161,6 +161,10 @@ def _step(
     data = {**(lane.data or {}), **shared}
     f = partial(program.f, data) if program.has_data else program.f
     value, g = value_and_grad(f, state.x)
+    if jnp.shape(value) != ():
+        raise TypeError(
+            f"the objective's f returns an array of shape {value.shape}: takes a number"
+        )
     # Coordinates are kept apart as long as possible: stacking them is a pass over memory.
     gg = sum(gi * gi for gi in g) if isinstance(g, tuple) else jnp.sum(g * g)
     active = (gg > lane.gtol2) & (jnp.abs(value + gg) < jnp.inf)

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from gdlab import descent
+from gdlab import descent, registry
 from gdlab.errors import MissingFact, UsageError
 from gdlab.types import Method, Objective, Records, Schedule
 
@@ -157,7 +157,7 @@ def descents(
         UsageError: x0 has the wrong dimension, or a number is out of its range.
     """
     start = np.asarray(x0, float)
-    if start.ndim not in (1, 2) or start.shape[-1] != objective.dim:
+    if start.ndim not in (1, 2) or start.shape[-1] != objective.dim or not start.size:
         raise UsageError(
             f"x0 has shape {start.shape}: {objective.name} takes [{objective.dim}] "
             f"or [n, {objective.dim}]"
@@ -166,6 +166,14 @@ def descents(
         raise UsageError(
             f"steps={steps}, gtol={gtol}: take 0 to {MOST_STEPS:.2g} and 0 to {MOST_GTOL:g}"
         )
+    if int(steps) != steps:
+        raise UsageError(f"steps={steps}: takes an integer")
+    if precision not in ("float64", "float32"):
+        raise UsageError(f"precision={precision}: takes float64 or float32")
+    for name in probes:
+        if name not in registry.factories("probe"):
+            known = list(registry.factories("probe"))
+            raise UsageError(f"probes={probes!r}: {name}: {registry.suggest(name, known)}")
     from gdlab import methods, schedules
 
     job = Job(
@@ -208,7 +216,7 @@ def _chunks(group: Group, jobs: Sequence[Job]) -> Iterator[tuple[int, ...]]:
     size = 0
     for i in group.jobs:
         job = jobs[i]
-        row = 8 * (8 + len(job.probes) + (job.objective.dim if group.program.keep_path else 0))
+        row = 8 * (10 + len(job.probes) + (job.objective.dim if group.program.keep_path else 0))
         cost = len(job.x0) * (len(job.marks) * row + 8 * 4 * job.objective.dim)
         if cost > MOST_BYTES:
             raise UsageError(
@@ -240,7 +248,9 @@ def _run_chunk(
     shared = {name: _as(data[name], dtype) for name in first.objective.shared}
     x0 = np.concatenate([jobs[i].x0 for i in members]).astype(dtype).T
     program = replace(program, gathered=len(tables) > 1)
-    block = _Pool(program, shared, lanes, x0, tables, first.marks, pool, devices, tails)
+    known = [np.nan if (f := jobs[i].objective.facts.f_star) is None else f for i in members]
+    f_star = np.repeat(np.array(known, float), np.diff(starts))
+    block = _Pool(program, shared, lanes, x0, f_star, tables, first.marks, pool, devices, tails)
     return Chunk(members, places, block.run(), block.computed)
 
 
@@ -308,6 +318,7 @@ class _Pool:
     shared: Mapping[str, np.ndarray]
     lanes: descent.Lanes
     x0: np.ndarray
+    f_star: Float[np.ndarray, " n"]  # NaN where it is not known
     tables: Sequence[Callable[..., Any]]
     marks: Int[np.ndarray, " K"]
     workers: ThreadPoolExecutor
@@ -439,9 +450,13 @@ class _Pool:
         columns["grad_evals"] = step.copy()
         for name in ("f_evals", "hvp_evals"):
             columns.setdefault(name, np.zeros((self.n, rows)))
+        columns["gap"] = columns["loss"] - self.f_star[:, None]
+        columns.setdefault("distance", np.full((self.n, rows), np.nan))
         final = (np.arange(self.n), self.length - 1)
-        finite = np.isfinite(columns["loss"][final]) & np.isfinite(columns["grad_norm"][final])
-        status = np.where(going > 0, "budget", np.where(finite, "converged", "diverged"))
+        # What stopped with a large gradient stopped since |g|^2, or f, overflowed.
+        small = columns["grad_norm"][final] <= 1.001 * np.sqrt(np.asarray(self.lanes.gtol2, float))
+        small &= np.isfinite(columns["loss"][final])
+        status = np.where(going > 0, "budget", np.where(small, "converged", "diverged"))
         return Records(columns, self.length, end, status, path, tail=tail)
 
 

@@ -12,7 +12,7 @@ import pytest
 import gdlab
 from gdlab import descent, registry, sweep
 from gdlab.errors import MissingFact, UsageError
-from gdlab.types import Objective, Records
+from gdlab.types import COLUMNS, Objective, Records
 
 
 def make(kind: str, name: str, **params: Any) -> Any:
@@ -232,7 +232,22 @@ def test_descend_takes_one_start_or_many_and_judges_them() -> None:
     )
     assert one.verdict.kind == "minimum"
     np.testing.assert_array_equal(many[2].loss, one.loss)
-    assert np.isnan(one.columns.get("gap", np.array([np.nan]))[-1])
+    assert np.isnan(one.gap).all()  # f_star is not known
+    assert np.isnan(one.distance).all()
+
+
+def test_gap_is_the_loss_above_the_known_minimum() -> None:
+    branin = gdlab.objectives.branin()
+    records = gdlab.descend(branin, [[0.0, 5.0], [9.0, 2.0]], steps=50, verdict=False)
+    assert isinstance(records, Records)
+    for record in (records[0], records[1]):
+        assert set(COLUMNS) <= set(record.columns)
+        np.testing.assert_array_equal(record.gap, record.loss - branin.facts.f_star)
+
+
+def test_an_objective_that_is_no_number_says_so() -> None:
+    with pytest.raises(TypeError, match=r"f returns an array of shape \(2,\): takes a number"):
+        gdlab.descend(gdlab.Objective(lambda x: x**2, dim=2), [1.0, 2.0])
 
 
 @pytest.mark.parametrize(
@@ -242,7 +257,11 @@ def test_descend_takes_one_start_or_many_and_judges_them() -> None:
             lambda o: gdlab.descend(o, [1.0, 2.0, 3.0]),
             r"x0 has shape \(3,\): himmelblau takes \[2\]",
         ),
+        (lambda o: gdlab.descend(o, np.zeros((0, 2))), r"x0 has shape \(0, 2\)"),
         (lambda o: gdlab.descend(o, [1.0, 2.0], steps=-1), "steps=-1"),
+        (lambda o: gdlab.descend(o, [1.0, 2.0], steps=10.5), "steps=10.5: takes an integer"),
+        (lambda o: gdlab.descend(o, [1.0, 2.0], precision="float16"), "precision=float16: takes"),
+        (lambda o: gdlab.descend(o, [1.0, 2.0], probes=["sharp"]), "did you mean sharpness"),
         (lambda o: gdlab.descend(o, [1.0, 2.0], schedule=gdlab.schedules.exact()), "exact needs"),
         (lambda o: gdlab.descend(o, [1.0, 2.0], record="some"), "record.spacing=some: takes log"),
     ],
