@@ -7,10 +7,12 @@ value converted); its hash is the job's key.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -100,7 +102,24 @@ def _made(group: str, given: str) -> tuple[dict[str, Any], Any]:
     name = str(config.pop("name"))
     resolved = registry.resolve(group, name, config)
     made = registry.build(group, name, config)
-    return {f"{group}.name": name, **{f"{group}.{k}": v for k, v in resolved.items()}}, made
+    own = _code_of(registry.factories(group)[name])
+    code = {f"code.{group}": own} if own else {}
+    return {f"{group}.name": name, **{f"{group}.{k}": v for k, v in resolved.items()}} | code, made
+
+
+@lru_cache
+def _code_of(factory: Callable[..., Any]) -> str | None:
+    """Digest of the file that a user's factory is in; None for gdlab's own.
+
+    A file that was edited says another function by the same name: its runs are others.
+    """
+    if factory.__module__.partition(".")[0] == "gdlab":
+        return None
+    try:
+        source = Path(inspect.getfile(factory)).read_bytes()
+    except (TypeError, OSError):  # typed in, not read from a file
+        return None
+    return hashlib.sha256(source).hexdigest()[:12]
 
 
 def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:

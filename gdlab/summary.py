@@ -128,7 +128,9 @@ def _recorded(outcome: Outcome, settings: Settings) -> pd.DataFrame | None:
 def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
     done = [o for o in outcomes if o.error is None]
     fresh = [o for o in done if not o.known]
-    runs = _table([o for o in done if o.value is not None])
+    # Jobs of equal configuration are one run: a seed given twice has no double weight.
+    once = {id(o.params): o for o in reversed(done) if o.value is not None}
+    runs = _table(list(reversed(once.values())))
     by = standing.configurations(runs) if len(runs) else []
     if by:
         _groups(runs, by, screen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -195,3 +196,44 @@ def test_a_users_own_objective_by_import(capsys, empty_folder) -> None:
         capsys, "--import", "my_lab", "objective=octic", "objective.scal=1", *point
     )
     assert (code, "scale" in err) == (2, True)
+
+
+def test_an_objective_that_was_edited_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gdlab import build
+
+    text = """
+import gdlab
+
+@gdlab.register.objective
+def edited_bowl(a: float = 1.0) -> gdlab.Objective:
+    return gdlab.Objective(lambda x: 2 * x[0] ** 2, dim=1)
+"""
+    config = {"objective": {"name": "edited_bowl"}, "init": {"name": "point", "x": 1.0}}
+    config |= {"schedule": {"name": "constant"}, "method": {"name": "gradient"}, "steps": 5}
+    config |= {"seed": 0, "precision": "float64", "numerics": "exact", "stop": {"gtol": 0.0}}
+    config |= {"record": {"spacing": "log", "points": 5, "probes": []}}
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    found = []
+    for content in (text, text, text.replace("2 *", "3 *")):
+        (tmp_path / "edited_bowl_lab.py").write_text(content)
+        sys.modules.pop("edited_bowl_lab", None)
+        importlib.invalidate_caches()
+        importlib.import_module("edited_bowl_lab")
+        build._made.cache_clear()
+        found.append(build.build(config))
+    assert found[0].key == found[1].key != found[2].key
+    assert found[0].params["code.objective"] != found[2].params["code.objective"]
+    own = build.build(config | {"objective": {"name": "half_square"}})
+    assert not [name for name in own.params if name.startswith("code.")]
+
+
+def test_a_seed_given_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["-m", "tracking=off", "objective=half_square", "seed=1,1,2", "schedule.eta=0.1,0.2"]
+    main(words)
+    said = capsys.readouterr().out
+    assert "over 2 seeds" in said
+    assert "best of 2 configurations, 4 runs" in said
+    assert "6 jobs" in said
