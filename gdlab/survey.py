@@ -130,6 +130,8 @@ def _options(
     for key in positive:
         if not options[key] > 0:
             raise UsageError(f"{key}={options[key]}: takes a number > 0")
+    if options.get("seed", 0) < 0:
+        raise UsageError(f"seed={options['seed']}: takes an integer >= 0")
     return options
 
 

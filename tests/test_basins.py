@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gdlab import objectives, registry, schedules
+from gdlab import lab, objectives, registry, schedules
 from gdlab.critical.basins import assign, basins, box_dimension, shares_along, wilson
 from gdlab.types import Objective
 
@@ -72,6 +72,20 @@ def test_ends_beside_a_point_are_that_points() -> None:
     assert sorted(points[k].reached for k in label[:4]) == [0, 1, 2, 3]
 
 
+def test_a_line_of_minima_is_one_place() -> None:
+    ends = basins(objectives.crossed_valleys(), schedule=schedules.constant(0.1), resolution=20)
+    where = ends.table.set_index("kind")["count"]
+    assert (ends.label >= 0).sum() == where.get("degenerate").sum()
+    assert len(ends.points) <= 2  # the lines, and where they cross
+
+
+def test_steps_beyond_the_limit_are_no_arrival() -> None:
+    ends = basins(objectives.half_square(), schedule=schedules.constant(2.5), resolution=8)
+    assert (ends.label == -1).all()
+    record = lab.descend(objectives.half_square(), np.ones(1), schedule=schedules.constant(2.5))
+    assert (record.status, record.verdict.kind) == ("diverged", "diverged")
+
+
 @pytest.mark.parametrize(
     ("count", "n", "low", "high"),
     [(0, 10, 0.0, 0.277533), (5, 10, 0.236593, 0.763407), (81, 263, 0.255298, 0.366252)],
@@ -115,6 +129,8 @@ def test_shares_along_the_step_size() -> None:
         ({"resolution": 1}, "resolution"),
         ({"at": [0.0]}, "at="),
         ({"domain": [(0, 1)]}, "domain"),
+        ({"domain": [(0, 1), (0, 1, 2)]}, "domain"),
+        ({"domain": [("a", 1), (0, 1)]}, "domain"),
     ],
 )
 def test_a_bad_argument_is_named(options: dict[str, Any], words: str) -> None:

@@ -14,7 +14,7 @@ from gdlab.critical import interval as iv
 from gdlab.critical.certificate import certify
 from gdlab.critical.enclosure import Enclosure, NotCertifiable
 from gdlab.critical.verdict import judge
-from gdlab.types import Objective
+from gdlab.types import Facts, Objective
 
 
 def gauss(x: Any) -> Any:
@@ -102,6 +102,7 @@ CASES = [
     (pole, [1e5], "plateau", "no critical point"),
     (kink, [0.0, 0.0], "not_critical", "jumps"),
     (cusp, [0.0], "degenerate", "not twice differentiable"),
+    (lambda x: jnp.linalg.norm(x) ** 2, [0.0, 0.0], "not_critical", "not a number"),
     (rippled, [0.9], "not_critical", "not small"),
     (gauss, [8.0, 25.0], "plateau", "no critical point"),
     (beyond, [-(0.5**0.5)], "not_critical", "not finite"),
@@ -160,6 +161,18 @@ def test_cycles(tail: np.ndarray, period: int | None) -> None:
     (v,) = judge(objectives.half_square(), x, "budget", tail=tail[None, :, None] + 0.3)
     assert v.period == period
     assert v.kind == ("cycle" if period else "not_critical")
+
+
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_a_local_minimum_is_not_global_whatever_the_scale(size: float) -> None:
+    def f(x: Any) -> Any:
+        return size * ((x[0] ** 2 - 1) ** 2 + 0.1 * x[0])
+
+    at = np.array([[-1.0123], [0.987]])
+    low = judge(Objective(f, 1), at, "converged", np.inf)[0].value
+    facts = Facts(f_star=low, domain=np.array([[-2.0, 2.0]]))
+    verdicts = judge(Objective(f, 1, facts=facts), at, "converged", np.inf)
+    assert [(v.kind, v.is_global) for v in verdicts] == [("minimum", True), ("minimum", False)]
 
 
 def test_numbers_and_facts_of_each_owner() -> None:

@@ -8,7 +8,7 @@ that match none are judged, one for each place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
-from gdlab.critical.census import check_domain
+from gdlab.critical.census import SET, check_domain
 from gdlab.critical.verdict import CRITICAL, judge
 from gdlab.errors import UsageError
 from gdlab.types import Method, Objective, Schedule, Verdict
@@ -216,7 +216,7 @@ def assign(
     """
     label = np.where(status == "diverged", DIVERGED, UNFINISHED)
     points: list[Verdict] = []
-    open_ = np.flatnonzero(status == "converged")
+    open_ = np.flatnonzero((status == "converged") & np.isfinite(x).all(axis=1))
     known = objective.facts.critical_points
     seeds = x[:0] if known is None else known.x[:JUDGED]
     refused = x[:0]
@@ -231,12 +231,31 @@ def assign(
         if not len(open_):
             break
     label[open_] = PLATEAU
+    points = _one_a_set(label, points)
     used = np.unique(label[label >= 0])
     order = sorted(used.tolist(), key=lambda k: (points[k].value, tuple(points[k].x)))
     place = np.full(len(points) + 3, 0)
     place[-3:] = (-3, -2, -1)
     place[order] = np.arange(len(order))
     return place[label], [points[k] for k in order]
+
+
+def _one_a_set(label: Int[np.ndarray, " n"], points: list[Verdict]) -> list[Verdict]:
+    """Many degenerate points of one value, index and nullity are samples of a connected set: their
+    labels become that of the first (in place), whose note says so."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for k, v in enumerate(points):
+        if v.nullity:
+            level = float(f"{v.value:.8e}") if abs(v.value) > 1e-9 else 0.0
+            groups.setdefault((level, v.index, v.nullity), []).append(k)
+    out, name = list(points), np.arange(len(points))
+    for first, *rest in groups.values():
+        if len(rest) >= SET - 1:
+            name[rest] = first
+            out[first] = replace(points[first], note=f"one of {len(rest) + 1} points of a set")
+    arrived = label >= 0
+    label[arrived] = name[label[arrived]]
+    return out
 
 
 def _places(x: np.ndarray) -> np.ndarray:

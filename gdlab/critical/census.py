@@ -228,13 +228,16 @@ def check_domain(objective: Objective, domain: Any) -> Float[np.ndarray, "d 2"]:
     if domain is None:
         if objective.facts.domain is None:
             raise UsageError(
-                f"domain is missing: {objective.name} has none; give domain=[(low, high), ...]"
+                f"domain is missing: {objective.name} has none; give domain=[[low, high], ...]"
             )
         domain = objective.facts.domain
-    box = np.array(domain, float)
+    try:
+        box = np.array(domain, float)
+    except (TypeError, ValueError):  # words, rows of different lengths
+        box = np.zeros(0)
     if box.shape != (objective.dim, 2) or not np.all(np.isfinite(box)):
         raise UsageError(
-            f"domain={np.asarray(domain).tolist()}: takes {objective.dim} pairs of finite numbers"
+            f"domain={domain}: takes {objective.dim} pairs of finite numbers, [[low, high], ...]"
         )
     if not np.all(box[:, 0] < box[:, 1]):
         raise UsageError(f"domain={box.tolist()}: takes low < high in every pair")

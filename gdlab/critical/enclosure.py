@@ -209,7 +209,7 @@ def _has_steps(jaxpr: Any) -> bool:
 
 
 def _anything(a: Interval) -> np.ndarray:
-    return (a.lo == -np.inf) & (a.hi == np.inf)
+    return np.asarray((a.lo == -np.inf) & (a.hi == np.inf))
 
 
 def _jumped(eqn: Any, inputs: list[Interval], outputs: list[Interval]) -> list[Interval]:

@@ -130,6 +130,7 @@ def _dense(
     critical = np.isin(kind, CRITICAL)
     reached = _reached(objectives, owner, p.x, critical)
     grad_norm = norm(p.g)
+    rise = np.abs(p.eigenvalues).max(axis=1, initial=0.0) * scale**2
     out = []
     for k in range(len(points)):
         name, note = str(kind[k]), ""
@@ -156,6 +157,8 @@ def _dense(
         elif bare and before[k] <= 1e3 * gtol[points[k]]:
             name = "degenerate"
             note = "the gradient is small, but f is not twice differentiable here: no Hessian"
+        elif not np.isfinite(before[k]):
+            name, note = "not_critical", "the gradient is not a number here"
         elif bare or (name == "flat" and before[k] > 1e3 * gtol[points[k]]):
             name, note = "not_critical", "the gradient is not small here"
         elif name == "flat":
@@ -179,7 +182,8 @@ def _dense(
             Verdict(
                 name, p.x[k], float(p.value[k]), float(grad_norm[k]), float(before[k]),
                 int(index[k]), float(moved[k]), p.eigenvalues[k], float(evidence.error[k]),
-                int(nullity[k]), _is_global(objectives[owner[k]], name, float(p.value[k])),
+                int(nullity[k]),
+                _is_global(objectives[owner[k]], name, float(p.value[k]), float(rise[k])),
                 int(reached[k]) if reached[k] >= 0 else None, stable=bool(stable[k]),
             )
         )  # fmt: skip
@@ -228,11 +232,13 @@ def _reached(
     return out
 
 
-def _is_global(objective: Objective, kind: str, value: float) -> bool | None:
+def _is_global(objective: Objective, kind: str, value: float, rise: float) -> bool | None:
+    """Whether f is f_star there, as far as digits go: 1e-9 of f_star or of what f rises nearby."""
     f_star = objective.facts.f_star
     if f_star is None or kind not in ("minimum", "degenerate"):
         return None
-    low = value <= f_star + 1e-9 * max(1.0, abs(f_star))
+    size = rise if kind == "minimum" else 1.0
+    low = value <= f_star + 1e-9 * max(size, abs(f_star))
     return bool(low) if kind == "minimum" or low else None
 
 
