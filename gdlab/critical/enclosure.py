@@ -152,7 +152,7 @@ class Enclosure:
         if not self._steps:
             return H
         g = self._run(self._g, lo, hi, data, jumps=True)
-        jump = _anything(g).any(axis=1)[:, None, None]
+        jump = np.asarray(_anything(g).any(axis=1)).reshape(-1, 1, 1)
         return Interval(np.where(jump, -np.inf, H.lo), np.where(jump, np.inf, H.hi))
 
     def _run(
