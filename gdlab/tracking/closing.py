@@ -36,6 +36,7 @@ DRAWN = ("loss", "grad_norm")
 LINES = 7  # of the summary's figure, where no number tells them apart
 MANY_LINES = 40
 ANSWERS = 12
+MOST = 1000  # aggregate runs of a sweep; its table has all settings
 MANY = 500  # runs, from which on the store's indices are looked at
 
 
@@ -123,7 +124,7 @@ class Closing:
         if len(self.params) > 1:
             line = answer.sentence(standings)
             bands = dict(self.gathered.quantiles())
-            runs = self._aggregates(bands) if self.seeds else []
+            runs = self._aggregates(self._best(standings, bands)) if self.seeds else []
             runs.append(self._summary(line, standings, bands))
             self.store.write(runs, force=True)
         else:
@@ -139,6 +140,16 @@ class Closing:
     def _is_summed_up(self) -> bool:
         """Whether an earlier call closed this very sweep."""
         return len(self.params) == 1 or self.store.holds(self.summary_id)
+
+    def _best(
+        self, standings: Sequence[Standing], bands: Mapping[int, Mapping[str, np.ndarray]]
+    ) -> Mapping[int, Mapping[str, np.ndarray]]:
+        """The curves of the settings that get an aggregate run: all, or the best thousand."""
+        if len(standings) <= MOST:
+            return bands
+        place = {label: g for g, label in enumerate(self.gathered.labels)}
+        best = sorted(standings, key=lambda s: s.loss)[:MOST]
+        return {g: bands[g] for g in (place[tuple(s.setting.values())] for s in best)}
 
     def _aggregates(self, bands: Mapping[int, Mapping[str, np.ndarray]]) -> list[RunData]:
         runs = []
