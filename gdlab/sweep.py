@@ -453,8 +453,10 @@ class _Pool:
         columns["gap"] = columns["loss"] - self.f_star[:, None]
         columns.setdefault("distance", np.full((self.n, rows), np.nan))
         final = (np.arange(self.n), self.length - 1)
-        # What stopped with a large gradient stopped since |g|^2, or f, overflowed.
-        small = columns["grad_norm"][final] <= 1.001 * np.sqrt(np.asarray(self.lanes.gtol2, float))
+        # What stopped with a large gradient stopped since |g|^2, or f, overflowed; with gtol = 0,
+        # what stopped with a small one stopped since |g|^2 underflowed, which is convergence.
+        gtol = 1.001 * np.sqrt(np.asarray(self.lanes.gtol2, float))
+        small = columns["grad_norm"][final] <= np.maximum(gtol, 1.0)
         small &= np.isfinite(columns["loss"][final])
         status = np.where(going > 0, "budget", np.where(small, "converged", "diverged"))
         return Records(columns, self.length, end, status, path, tail=tail)

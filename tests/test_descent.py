@@ -245,6 +245,16 @@ def test_gap_is_the_loss_above_the_known_minimum() -> None:
         np.testing.assert_array_equal(record.gap, record.loss - branin.facts.f_star)
 
 
+@pytest.mark.parametrize(
+    ("start", "status"), [(1e-170, "converged"), (1e-100, "budget"), (1e170, "diverged")]
+)
+def test_a_square_that_underflows_is_convergence_one_that_overflows_is_not(
+    start: float, status: str
+) -> None:
+    half_square = gdlab.objectives.half_square()
+    assert gdlab.descend(half_square, [start], steps=5, gtol=0, verdict=False).status == status
+
+
 def test_an_objective_that_is_no_number_says_so() -> None:
     with pytest.raises(TypeError, match=r"f returns an array of shape \(2,\): takes a number"):
         gdlab.descend(gdlab.Objective(lambda x: x**2, dim=2), [1.0, 2.0])
