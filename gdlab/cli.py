@@ -103,7 +103,7 @@ def _dispatch(args: list[str], screen: Screen) -> int:
             raise UsageError("--import: takes the name of a module, e.g. --import my_lab")
         modules.append(args[at + 1])
         del args[at : at + 2]
-    _import(modules)
+    _import(modules, args)
     verb = args[0] if args else ""
     if verb in VERBS:
         return VERBS[verb](args[1:], screen)
@@ -117,15 +117,19 @@ def _dispatch(args: list[str], screen: Screen) -> int:
             return 0  # the first word may be an override as well: Hydra goes on from here
     from gdlab.hydra_app import launch
 
+    # Hydra takes its flags before the overrides only.
+    sweeps = ("-m", "--multirun")
+    args = [a for a in args if a in sweeps] + [a for a in args if a not in sweeps]
     return launch(args, screen, modules)
 
 
-def _import(modules: Sequence[str]) -> None:
+def _import(modules: Sequence[str], args: Sequence[str]) -> None:
     sys.path.insert(0, os.getcwd())
+    asked = next((a.partition("=")[2] for a in args if a.startswith("numerics=")), None)
     for name in modules:
         from gdlab import numerics
 
-        numerics.configure()
+        numerics.configure(asked if asked in numerics.FLAGS else None)  # a module may start jax
         try:
             importlib.import_module(name.removesuffix(".py").replace("/", "."))
         except ModuleNotFoundError as error:

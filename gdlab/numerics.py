@@ -20,23 +20,23 @@ FLAGS = {
 _chosen: str | None = None
 
 
-def configure(numerics: str = "exact", devices: int | None = None) -> None:
+def configure(numerics: str | None = None, devices: int | None = None) -> None:
     """Sets XLA's flags, 64-bit mode, the CPU devices and the compilation cache; once a process.
 
     Args:
-        numerics: `exact` or `fast`.
+        numerics: `exact` or `fast`; None: what the process computes with already, else `exact`.
         devices: CPU devices (default: one a core available to this process).
     """
     global _chosen
     if _chosen is not None:
-        if numerics != _chosen:
+        if numerics not in (None, _chosen):
             warnings.warn(
                 f"numerics={numerics} came too late: this process already computes with "
                 f"numerics={_chosen}; start a new one",
                 stacklevel=2,
             )
         return
-    _chosen = numerics
+    numerics = _chosen = numerics or "exact"
     flags = os.environ.get("XLA_FLAGS", "")
     if FLAGS[numerics] not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {FLAGS[numerics]}".strip()

@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gdlab import descent, registry
-from gdlab.errors import MissingFact, UsageError
-from gdlab.types import Method, Objective, Records, Schedule
+from gdlab.errors import MissingFact, UsageError  # noqa: E402
+from gdlab.types import Method, Objective, Records, Schedule  # noqa: E402
 
 # A chunk of jobs is what is in memory at once: its records, and the block in flight.
 CHUNK_BYTES = 192 * 2**20

@@ -237,3 +237,15 @@ def test_a_seed_given_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> N
     assert "over 2 seeds" in said
     assert "best of 2 configurations, 4 runs" in said
     assert "6 jobs" in said
+
+
+def test_the_sweep_flag_may_come_last_and_fast_numerics_warn_of_nothing() -> None:
+    command = "import sys; from gdlab.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = ["seed=1,2", "steps=20", "numerics=fast", "tracking=off", "-m"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", command, *words],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 jobs" in done.stdout
