@@ -46,10 +46,6 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     """What every run of the study ended in; of many starts, the shares."""
     wanted = ("share_reached", "share_plateau", "share_cycle", "share_not_crit")
     shares = [c for c in runs if c.startswith(wanted)]
-        c
-        for c in runs
-        if c.startswith(("share_reached", "share_plateau", "share_cycle", "share_not_crit"))
-    ]
     columns = {
         "sweep": runs["sweep"],
         "objective": runs["objective.name"],
