@@ -19,9 +19,11 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from gdlab import descent, registry
-from gdlab.errors import MissingFact, UsageError  # noqa: E402
-from gdlab.types import Method, Objective, Records, Schedule  # noqa: E402
+from gdlab import descent, numerics, registry
+from gdlab.errors import MissingFact, UsageError
+from gdlab.types import Method, Objective, Records, Schedule
+
+numerics.configure()  # whoever comes here first computes in 64 bits too
 
 # A chunk of jobs is what is in memory at once: its records, and the block in flight.
 CHUNK_BYTES = 192 * 2**20
