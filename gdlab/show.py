@@ -39,7 +39,8 @@ def show(group: str, choice: str, screen: Screen) -> None:
     if group == "probe":
         return
     if keys:
-        rows = [(f"{group}.{k}", "to be given" if v == "???" else _text(v)) for k, v in keys.items()]
+        shown = {k: "to be given" if v == "???" else _text(v) for k, v in keys.items()}
+        rows = [(f"{group}.{k}", text) for k, text in shown.items()]
         screen.say()
         screen.table(rows, ("key", "default"))
     if group == "objective":

@@ -66,7 +66,7 @@ def single(record: Record, curves: Sequence[str], log10: bool) -> dict[str, Curv
 
 
 def population(records: Records, curves: Sequence[str]) -> dict[str, Curve]:
-    """Metrics of many starts as one run: median and quantile curves, and shares of what was reached.
+    """Metrics of many starts as one run: median and quantile curves, shares of what was reached.
 
     A descent that has ended keeps its last values.
     """
@@ -161,7 +161,7 @@ def record_table(record: Record) -> pd.DataFrame:
 
 
 def ends_table(records: Records, x0: np.ndarray) -> pd.DataFrame:
-    """End points of many starts, one row a start: start, end, steps, status, loss, kind, reached."""
+    """End points of many starts, a row each: start, end, steps, status, loss, kind, reached."""
     table = pd.DataFrame({"steps": records.steps, "status": records.status})
     for name in ("loss", "grad_norm", "gap", "distance"):
         if name in records.columns:
@@ -213,9 +213,8 @@ def note(record: Record | Records, again: str, picture: str = "") -> str:
         lines += ["", "| reached | starts | share | f |", "|---|---|---|---|"]
         for row in points_table(record.verdicts or []).head(12).to_dict("records"):
             known = "" if pd.isna(row["reached"]) else f" (known point {row['reached']})"
-            lines.append(
-                f"| {row['point']}{known} | {row['count']:,} | {row['share']:.4f} | {row['f']:.6g} |"
-            )
+            share = f"{row['count']:,} | {row['share']:.4f}"
+            lines.append(f"| {row['point']}{known} | {share} | {row['f']:.6g} |")
     if picture:
         lines += ["", f"![descent]({picture})"]
     return "\n".join([*lines, "", f"Again: `{again}`"])
@@ -234,7 +233,7 @@ def parquet(table: pd.DataFrame) -> bytes:
 
 
 def params_text(params: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters as MLflow keeps them; `schedule.log10_eta` beside `schedule.eta` for linear axes."""
+    """Parameters as MLflow keeps them; `schedule.log10_eta` too, since its axes are linear."""
     text = {key: _text(value) for key, value in params.items()}
     eta = params.get("schedule.eta")
     if isinstance(eta, float) and eta > 0:
