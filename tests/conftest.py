@@ -1,5 +1,37 @@
-"""Every test computes as gdlab does: 64 bits, exact numerics. Set before jax starts."""
+"""Every test computes as gdlab does: 64 bits, exact numerics; and leaves nothing to the next."""
 
+from __future__ import annotations
+
+import copy
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from gdlab import registry
 from gdlab.numerics import configure
 
-configure()
+configure()  # before jax starts
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """Hydra's singletons, a user's modules and what they registered end with their test."""
+    from hydra.core.singleton import Singleton
+
+    hydra, modules = copy.deepcopy(Singleton.get_state()), set(sys.modules)
+    known = {kind: set(found) for kind, found in registry._factories.items()}
+    yield
+    Singleton.set_state(hydra)
+    for name in set(sys.modules) - modules:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(tempfile.gettempdir()):
+            del sys.modules[name]
+    own = False
+    for kind, found in registry._factories.items():
+        for name in set(found) - known[kind]:
+            if not found[name].__module__.startswith("gdlab."):
+                del found[name]
+                own = True
+    if own and "gdlab.build" in sys.modules:
+        sys.modules["gdlab.build"]._made.cache_clear()
