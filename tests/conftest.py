@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,13 +16,14 @@ configure()  # before jax starts
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    """Hydra's singletons, a user's modules and what they registered end with their test."""
-    from hydra.core.singleton import Singleton
+    """Hydra's version base, a user's modules and what they registered end with their test."""
+    from hydra.version import VersionBase
 
-    hydra, modules = copy.deepcopy(Singleton.get_state()), set(sys.modules)
+    # What Hydra takes for its defaults (an app sets it for the whole process).
+    base, modules = VersionBase.instance().version_base, set(sys.modules)
     known = {kind: set(found) for kind, found in registry._factories.items()}
     yield
-    Singleton.set_state(hydra)
+    VersionBase.instance().version_base = base
     for name in set(sys.modules) - modules:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(tempfile.gettempdir()):
             del sys.modules[name]
