@@ -31,7 +31,8 @@ def configurations(runs: pd.DataFrame) -> list[str]:
     names = [
         c
         for c in runs.columns
-        if ("." in c and c not in SILENT and (not c.startswith("params.") or c == "params.steps"))
+        if c == "precision"
+        or ("." in c and c not in SILENT and (not c.startswith("params.") or c == "params.steps"))
     ]
     several = [c for c in tables.swept(runs, names) if c != "seed"]
     chosen = [c for c in several if c.endswith(".name")]
