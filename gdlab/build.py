@@ -15,11 +15,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from gdlab import registry
 from gdlab.errors import MissingFact, UsageError
 from gdlab.sweep import MOST_GTOL, MOST_STEPS, Job, bind, record_marks
+from gdlab.types import Objective
 
 GROUPS = ("objective", "init", "schedule", "method")
 # Schema of everything in a job's configuration that is no factory's.
@@ -70,17 +72,28 @@ def build(config: Mapping[str, Any]) -> Built:
     params |= numbers
     key = _hash(params)
     objective, schedule, method = made["objective"], made["schedule"], made["method"]
+    names = {group: f"{group}={params[f'{group}.name']}" for group in GROUPS}
     try:
         # Facts that the rule needs are asked for now: a lack is found before anything runs.
-        for of_rule in (schedule.params, method.params, {"scale": schedule.scale}):
-            bind(of_rule, objective)
+        with registry.blamed(names["schedule"]):
+            bind(schedule.params, objective)
+            bind({"scale": schedule.scale}, objective)
+        with registry.blamed(names["method"]):
+            bind(method.params, objective)
     except MissingFact as error:
         return Built(params, key, error=error)
+    with registry.blamed(names["init"]):
+        x0 = made["init"](objective, np.random.default_rng(numbers["seed"]))
+        if np.ndim(x0) != 2 or np.shape(x0)[1] != objective.dim:
+            raise UsageError(
+                f"{names['init']}: draws an array of shape {np.shape(x0)}; {objective.name} takes "
+                f"[n, {objective.dim}]"
+            )
     job = Job(
         objective=objective,
         method=method,
         schedule=schedule,
-        x0=made["init"](objective, np.random.default_rng(numbers["seed"])),
+        x0=x0,
         steps=numbers["steps"],
         gtol=numbers["stop.gtol"],
         marks=record_marks(numbers["steps"], numbers["record.spacing"], numbers["record.points"]),
@@ -102,9 +115,47 @@ def _made(group: str, given: str) -> tuple[dict[str, Any], Any]:
     name = str(config.pop("name"))
     resolved = registry.resolve(group, name, config)
     made = registry.build(group, name, config)
+    if group == "objective":
+        check_objective(made, f"objective={name}")
+    if group == "schedule" and made.sizes is not None:
+        with registry.blamed(f"schedule={name}"):
+            made.sizes(np.arange(1))
     own = _code_of(registry.factories(group)[name])
     code = {f"code.{group}": own} if own else {}
     return {f"{group}.name": name, **{f"{group}.{k}": v for k, v in resolved.items()}} | code, made
+
+
+def check_objective(objective: Objective, name: str) -> None:
+    """Traces f once, without computing anything.
+
+    Raises:
+        UsageError: f raises an error, or its value is no scalar; `name` says whose it is.
+    """
+    data = objective.data
+    arrays = None if data is None else tuple((k, *_array_of(v)) for k, v in data.items())
+    with registry.blamed(name):
+        shape = _shape_of(objective.f, arrays, objective.dim)
+        if shape != ():
+            raise UsageError(f"{name}: f gives an array of shape {shape}; takes a scalar")
+
+
+def _array_of(value: Any) -> tuple[tuple[int, ...], str]:
+    array = np.asarray(value)
+    return array.shape, array.dtype.str if array.ndim else "f8"  # numbers become floats
+
+
+@lru_cache(maxsize=4096)
+def _shape_of(
+    f: Callable[..., Any],
+    arrays: tuple[tuple[str, tuple[int, ...], str], ...] | None,
+    dim: int,
+) -> tuple[int, ...]:
+    """Shape of f's value for data of these names, shapes and types."""
+    x = jax.ShapeDtypeStruct((dim,), np.float64)
+    if arrays is None:
+        return jax.eval_shape(f, x).shape
+    data = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape, dtype in arrays}
+    return jax.eval_shape(f, data, x).shape
 
 
 @lru_cache

@@ -166,7 +166,7 @@ def _built(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequence[st
                 raise
             raise UsageError(
                 f"job {i} of {len(configs)} ({' '.join(overrides[i])}): {error}"
-            ) from None
+            ) from error.__cause__
     return built
 
 

@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(args, screen)
     except UsageError as error:
+        if level >= VERBOSE and error.__cause__ is not None:
+            screen.trace(error.__cause__)
         screen.fail(str(error))
         return 2
     except BrokenPipeError:
@@ -130,14 +132,25 @@ def _import(modules: Sequence[str], args: Sequence[str]) -> None:
         from gdlab import numerics
 
         numerics.configure(asked if asked in numerics.FLAGS else None)  # a module may start jax
+        module = name.removesuffix(".py").replace("/", ".")
         try:
-            importlib.import_module(name.removesuffix(".py").replace("/", "."))
+            importlib.import_module(module)
         except ModuleNotFoundError as error:
-            if error.name != name.split(".")[0]:
-                raise
-            raise UsageError(
-                f"--import {name}: no module of that name in {os.getcwd()} or on the path"
-            ) from None
+            if error.name == module.partition(".")[0]:
+                raise UsageError(
+                    f"--import {name}: no module of that name in {os.getcwd()} or on the path"
+                ) from None
+            raise _not_imported(name, error) from error
+        except UsageError:
+            raise
+        except Exception as error:
+            raise _not_imported(name, error) from error
+
+
+def _not_imported(name: str, error: Exception) -> UsageError:
+    from gdlab.registry import raised
+
+    return UsageError(f"--import {name}: {raised(error)}")
 
 
 def _list(args: list[str], screen: Screen) -> int:

@@ -61,7 +61,7 @@ class Session:
             alone = HydraConfig.get().mode == RunMode.RUN
             try:
                 (outcome,) = self.batch([cfg], [list(HydraConfig.get().overrides.task)], None)
-            except UsageError as error:
+            except Exception as error:
                 if not alone:
                     raise
                 self.error = error

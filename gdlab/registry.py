@@ -6,16 +6,20 @@ keys that a configuration may give. Knows no jax: factories are imported when th
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+import os
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from gdlab.errors import MissingFact, UsageError
+from gdlab.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +31,20 @@ ROOMS = {
     "method": "gdlab.methods",
     "probe": "gdlab.probes",
 }
+
+# kind -> what its factories make, in words.
+MAKES = {
+    "objective": "a gdlab.Objective",
+    "init": "a function draw(objective, rng)",
+    "schedule": "a gdlab.Schedule",
+    "method": "a gdlab.Method",
+    "probe": "a function",
+}
+# Where files lie that are no user's.
+_OTHERS = (
+    os.path.dirname(__file__) + os.sep,
+    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
 
 _factories: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in ROOMS}
 
@@ -92,7 +110,8 @@ def resolve(
     known = factories(kind)
     if name not in known:
         raise UsageError(f"{kind}={name}: no such {kind}; {suggest(name, list(known))}")
-    parameters, hints = _signature(known[name])
+    with blamed(f"{kind}={name}"):  # a type hint may name what is not there
+        parameters, hints = _signature(known[name])
     keys = [key for key in parameters if key not in context]
     for key, value in params.items():
         if key not in keys:
@@ -116,18 +135,48 @@ def build(kind: str, name: str, params: Mapping[str, Any], **context: Any) -> An
             parameter of that name.
 
     Raises:
-        UsageError: as `resolve`, or a value that the factory refuses.
+        UsageError: as `resolve`; the factory refuses a value, raises whatever it may, or makes
+            something else than its kind.
     """
     resolved = resolve(kind, name, params, tuple(context))
     factory = factories(kind)[name]
     parameters, _ = _signature(factory)
     given = {key: value for key, value in context.items() if key in parameters}
+    with blamed(f"{kind}={name}"):
+        made = factory(**resolved, **given)
+    if not _is_made(kind, made):
+        raise UsageError(
+            f"{kind}={name}: makes {type(made).__name__}; {kind} takes {MAKES[kind]}; mend "
+            f"{factory.__name__} in {factory.__module__}"
+        )
+    return made
+
+
+@contextlib.contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """A context in which any error of a user's code becomes one line on `what`, e.g. `init=mine`.
+
+    A `ValueError` is a refusal and speaks for itself; of others the type and the place are said.
+    """
     try:
-        return factory(**resolved, **given)
-    except (UsageError, MissingFact):
+        yield
+    except UsageError:
         raise
-    except ValueError as error:
-        raise UsageError(f"{kind}={name}: {error}") from error
+    except Exception as error:
+        said = str(error) if isinstance(error, ValueError) and str(error) else raised(error)
+        raise UsageError(f"{what}: {said}") from error
+
+
+def raised(error: Exception) -> str:
+    """`KeyError: 'eta' (my_lab.py, line 6)`: an error and where a person's own file raised it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if isinstance(error, SyntaxError):
+        return text  # says file and line itself
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(("<", *_OTHERS)):
+            return f"{text} ({os.path.basename(frame.filename)}, line {frame.lineno})"
+    return text
 
 
 def check(key: str, value: Any, hint: Any) -> Any:
@@ -154,6 +203,13 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 
+def _is_made(kind: str, made: Any) -> bool:
+    from gdlab import types  # brings optax: not for those who only list
+
+    kinds = {"objective": types.Objective, "schedule": types.Schedule, "method": types.Method}
+    return isinstance(made, kinds[kind]) if kind in kinds else callable(made)
+
+
 def _is_missing(value: Any) -> bool:
     return isinstance(value, str) and value == "???"  # YAML's mark of a key without default
 
@@ -164,11 +220,13 @@ def _words(hint: Any) -> str:
 
 __all__ = [
     "UsageError",
+    "blamed",
     "build",
     "check",
     "factories",
     "imported",
     "keys_of",
+    "raised",
     "resolve",
     "suggest",
     *ROOMS,

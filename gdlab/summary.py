@@ -14,6 +14,7 @@ import pandas as pd
 from gdlab import standing, tables
 from gdlab.campaign import Outcome, Plan, Settings, swept
 from gdlab.errors import UsageError
+from gdlab.registry import raised
 from gdlab.terminal import Screen
 from gdlab.tracking import describe
 from gdlab.types import Objective, Record
@@ -29,6 +30,8 @@ def report(outcomes: Sequence[Outcome], settings: Settings, plan: Plan, screen: 
         _planned(plan, screen)
         return
     if len(outcomes) == 1:
+        if outcomes[0].error is not None:
+            return  # the caller raises it
         _one(outcomes[0], settings, screen)
     else:
         _many(outcomes, plan, screen)
@@ -47,8 +50,6 @@ def _planned(plan: Plan, screen: Screen) -> None:
 
 
 def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
-    if outcome.error is not None:
-        return  # the caller raises it
     screen.say(describe.run_name(outcome.params, ["seed"]), style="bold")
     record = outcome.record
     if outcome.known:
@@ -148,9 +149,15 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
     if failures:
         screen.say(f"{len(failures):,} failed:", style="bold red")
         for outcome in failures[:20]:
-            screen.say(f"  {' '.join(outcome.overrides)}: {' '.join(str(outcome.error).split())}")
+            screen.say(f"  {' '.join(outcome.overrides)}: {_why(outcome.error)}")
         if len(failures) > 20:
             screen.say(f"  ... and {len(failures) - 20:,} more")
+
+
+def _why(error: Exception | None) -> str:
+    if error is None or isinstance(error, UsageError):
+        return " ".join(str(error).split())
+    return raised(error)
 
 
 def _groups(runs: pd.DataFrame, by: Sequence[str], screen: Screen) -> None:

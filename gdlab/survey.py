@@ -141,7 +141,13 @@ def _numerics(given: Mapping[str, Any]) -> str:
 
 def _made(given: Mapping[str, Any], kind: str) -> Any:
     params = dict(given[kind])
-    return registry.build(kind, params.pop("name"), params)
+    name = params.pop("name")
+    made = registry.build(kind, name, params)
+    if kind == "objective":
+        from gdlab.build import check_objective
+
+        check_objective(made, f"objective={name}")
+    return made
 
 
 def _finished(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -78,6 +79,10 @@ class Screen:
     def fail(self, text: str) -> None:
         """An error: one line."""
         self.err.print(f"[bold red]gdlab:[/] {_escaped(' '.join(str(text).split()))}")
+
+    def trace(self, error: BaseException) -> None:
+        """Where an error comes from."""
+        self.err.print("".join(traceback.format_exception(error)), markup=False, end="")
 
     def table(self, rows: Sequence[Sequence[Any]], headers: Sequence[str], title: str = "") -> None:
         """A small table."""

@@ -198,6 +198,100 @@ def test_a_users_own_objective_by_import(capsys, empty_folder) -> None:
     assert (code, "scale" in err) == (2, True)
 
 
+OWN = """
+import gdlab
+
+def f(data, x):
+    return missing * (x**2).sum()
+
+def wrong_f(a: float = 0.0):
+    return gdlab.Objective(f, dim=2, data={"a": a})
+
+def no_scalar(a: float = 0.0):
+    return gdlab.Objective(lambda x: x**2, dim=2)
+
+def no_objective(a: float = 0.0):
+    return 3
+
+def by_zero(a: float = 0.0):
+    return 1 / a
+
+def no_words(a: float = 0.0):
+    raise KeyError
+
+def no_eta(a: float = 0.0):
+    return gdlab.Schedule("no_eta", sizes=lambda t: {}["eta"])
+
+def no_fact(a: float = 0.0):
+    return gdlab.Schedule("no_fact", scale=lambda facts: 1 / facts.mu, sizes=lambda t: 1.0 + 0 * t)
+
+def no_draw(a: float = 0.0):
+    return lambda objective, rng: {}["x"]
+
+def flat_draw(a: float = 0.0):
+    return lambda objective, rng: rng.normal(size=objective.dim)
+
+for factory in (wrong_f, no_scalar, no_objective, by_zero):
+    gdlab.register.objective(factory)
+for factory in (no_words, no_eta, no_fact):
+    gdlab.register.schedule(factory)
+for factory in (no_draw, flat_draw):
+    gdlab.register.init(factory)
+gdlab.register.method(by_zero)
+"""
+FAULTS = [
+    # what a person's own file gets wrong, and what the one line says
+    ("objective=wrong_f", ["NameError: name 'missing'", "(own_lab.py, line 5)"]),
+    ("objective=no_scalar", ["shape (2,)", "takes a scalar"]),
+    ("objective=no_objective", ["makes int", "gdlab.Objective", "own_lab"]),
+    ("objective=by_zero", ["ZeroDivisionError: float division by zero", "(own_lab.py, line 17)"]),
+    ("method=by_zero", ["ZeroDivisionError", "line 17"]),
+    ("schedule=no_words", ["KeyError (own_lab.py, line 20)"]),
+    ("schedule=no_eta", ["KeyError: 'eta'", "line 23"]),
+    ("schedule=no_fact", ["TypeError: unsupported operand", "line 26"]),
+    ("init=no_draw", ["KeyError: 'x'", "line 29"]),
+    ("init=flat_draw", ["shape (2,)", "[n, 2]"]),
+]
+
+
+@pytest.mark.parametrize("more", [[], ["-m", "seed=1,2"]], ids=["one", "many"])
+@pytest.mark.parametrize(("choice", "says"), FAULTS)
+def test_a_fault_in_a_users_factory_is_one_line_on_it(
+    capsys, empty_folder, monkeypatch, choice, says, more
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (empty_folder / "own_lab.py").write_text(OWN)
+    start = [] if choice.startswith("init") else ["init=point", "init.x=[1,1]"]
+    code, out, err = gdlab(capsys, "--import", "own_lab.py", *more, "tracking=off", *start, choice)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert f"{choice}: " in line
+    for word in says:
+        assert word in line
+    assert (
+        "Traceback"
+        in gdlab(capsys, "-v", "--import", "own_lab", "tracking=off", "schedule=no_words")[2]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import gdlab\ndef f(:\n", "SyntaxError: invalid syntax (faulty_lab.py, line 2)"),
+        ("import gdlab\n1 / 0\n", "ZeroDivisionError: division by zero (faulty_lab.py, line 2)"),
+        ("import no_such_lab\n", "No module named 'no_such_lab' (faulty_lab.py, line 1)"),
+        ("class Own(Exception): pass\n\nraise Own\n", "Own (faulty_lab.py, line 3)"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line(capsys, empty_folder, text, says) -> None:
+    (empty_folder / "faulty_lab.py").write_text(text)
+    code, out, err = gdlab(capsys, "--import", "faulty_lab.py", "steps=5")
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("gdlab: --import faulty_lab.py: ")
+    assert line.endswith(says)
+
+
 def test_an_objective_that_was_edited_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
