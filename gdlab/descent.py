@@ -24,6 +24,8 @@ from gdlab.types import Array
 
 # Up to this dimension the coordinates are carried apart, each an array over lanes.
 APART = 4
+# Steps between two looks at whether a lane was to stop.
+BURST = 64
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,10 @@ def _split(x: Any) -> Any:
 def _step(
     program: Program, shared: Mapping[str, Array], lane: Lanes, state: State, size: Array
 ) -> tuple[State, Array, Mapping[str, Array]]:
-    """One step of one lane: the next state, whether the lane was still going, what was seen."""
+    """One step of one lane: the next state, |g|^2 before it, and what was seen.
+
+    A lane takes the step while |g|^2 > gtol^2, which is false of NaN.
+    """
     x = _join(state.x)
     data = {**(lane.data or {}), **shared}
     f = partial(program.f, data) if program.has_data else program.f
@@ -167,7 +172,7 @@ def _step(
         )
     # Coordinates are kept apart as long as possible: stacking them is a pass over memory.
     gg = sum(gi * gi for gi in g) if isinstance(g, tuple) else jnp.sum(g * g)
-    active = (gg > lane.gtol2) & (jnp.abs(value + gg) < jnp.inf)
+    gg = gg + 0 * (value + gg)  # not a number where f or the gradient is not finite
     if program.elementwise:
         p, rule = _rule(program, lane).update(_split(g), state.rule, state.x)
         eta = lane.scale * size
@@ -183,12 +188,6 @@ def _step(
         else:
             eta, u = optax.tree_utils.tree_get(rule, "step_size"), p
         x_next = _split(x + u)
-    keep = lambda new, old: jnp.where(active, new, old)  # noqa: E731
-    after = State(
-        x=jax.tree.map(keep, x_next, state.x),
-        rule=jax.tree.map(keep, rule, state.rule),
-        t=state.t + active.astype(state.t.dtype),
-    )
     view = probes.StepView(f, x, value, _join(g), _join(u), eta)
     seen = dict(probes.standard(view, lane.minimizers))
     for name in program.probes:
@@ -199,7 +198,12 @@ def _step(
             seen[name] = sum(counts[1:], counts[0])
     if program.keep_path:
         seen["x"] = x
-    return after, active, seen
+    return State(x_next, rule, state.t + 1), gg, seen
+
+
+def _where(lanes: Array, new: Any, old: Any) -> Any:
+    """The new leaves for some lanes, the old ones for the others."""
+    return jax.tree.map(partial(jnp.where, lanes), new, old)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -238,30 +242,68 @@ def segment(
         in_axes=(-1, -1, None if not program.gathered else -1),
         out_axes=-1,
     )
+    own = jax.vmap(partial(_step, program, shared), in_axes=-1, out_axes=-1)
 
     def size(k: Any) -> Array:
         row = lax.dynamic_index_in_dim(sizes, k, keepdims=False)
         return row[lanes.column] if program.gathered else row[0]
 
-    def plain(k: Any, carry: State) -> State:
-        return step(lanes, carry, size(k))[0]
+    def careful(k: Any, state: State) -> State:
+        after, gg, _ = step(lanes, state, size(k))
+        return _where(gg > lanes.gtol2, after, state)
+
+    def free(k: Any, carry: Any) -> Any:
+        x, rule, least = carry
+        after, gg, _ = step(lanes, State(x, rule, state.t), size(k))
+        return after.x, after.rule, jnp.minimum(least, gg)
+
+    def stretch(k: Any, stop: Any, state: State, active: Array) -> State:
+        """The steps k to stop, of which nothing is kept; only active lanes take them."""
+        if not program.elementwise:
+            return lax.fori_loop(k, stop, careful, state)
+
+        def burst(carry: Any) -> Any:
+            k, state, active = carry
+            until = jnp.minimum(k + BURST, stop)
+            most = jnp.full_like(lanes.gtol2, jnp.inf)
+            x, rule, least = lax.fori_loop(k, until, free, (state.x, state.rule, most))
+            through = active & (least > lanes.gtol2)  # NaN stays in the minimum
+            again = lax.cond(
+                jnp.any(active & ~through),
+                lambda: lax.fori_loop(k, until, careful, state),
+                lambda: state,
+            )
+            t = state.t + (until - k).astype(state.t.dtype)
+            return until, _where(through, State(x, rule, t), again), through
+
+        return lax.while_loop(lambda c: c[0] < stop, burst, (k, state, active))[1]
 
     def record(carry: Any) -> Any:
-        i, k, state, _, table = carry
-        after, active, seen = step(lanes, state, size(k))
-        table = jax.tree.map(lambda a, new: a.at[i].set(new), table, dict(seen))
-        after = lax.fori_loop(k + 1, k + gaps[i], plain, after)
-        return i + 1, k + gaps[i], after, jnp.any(active), table
+        i, k, state, going, table, _ = carry
+        # The last view is the one at the end; a lane that froze on the way shows the step size of
+        # its own last step.
+        ending = (i == rows) | ~jnp.any(going)
+        at = jnp.where(ending, jnp.clip(state.t - begin, 0, sizes.shape[0] - 1), k)
+        after, gg, seen = own(lanes, state, sizes[at, lanes.column])
+        active = gg > lanes.gtol2
+        row = jnp.where(ending, gaps.shape[0], i)
+        table = jax.tree.map(lambda a, new: a.at[row].set(new), table, dict(seen))
+        until = k + gaps[i]
+        state = lax.cond(
+            ending,
+            lambda: state,
+            lambda: stretch(k + 1, until, _where(active, after, state), active),
+        )
+        return i + 1, until, state, active, table, ending
 
-    first = jax.eval_shape(step, lanes, state, size(0))[2]
-    table = {name: jnp.zeros((gaps.shape[0], *a.shape), a.dtype) for name, a in first.items()}
+    first = jax.eval_shape(own, lanes, state, lanes.scale)[2]
+    table = {n: jnp.zeros((gaps.shape[0] + 1, *a.shape), a.dtype) for n, a in first.items()}
     begin = state.t.max()  # every lane that still goes on has taken as many steps
-    _, _, state, _, table = lax.while_loop(
-        lambda c: (c[0] < rows) & c[3], record, (0, 0, state, jnp.bool_(True), table)
+    going = jnp.ones(lanes.gtol2.shape, bool)
+    _, _, state, active, table, _ = lax.while_loop(
+        lambda c: ~c[-1],
+        record,
+        (0, jnp.zeros_like(gaps[0]), state, going, table, jnp.bool_(False)),
     )
-    # The view at the end; a lane that froze on the way shows the step size of its own last step.
-    k = jnp.clip(state.t - begin, 0, sizes.shape[0] - 1)
-    own = sizes[k, lanes.column]
-    at_end = jax.vmap(partial(_step, program, shared), in_axes=-1, out_axes=-1)
-    _, active, last = at_end(lanes, state, own)
-    return Segment(state, table, last, active)
+    rows_seen = {name: a[:-1] for name, a in table.items()}
+    return Segment(state, rows_seen, {name: a[-1] for name, a in table.items()}, active)

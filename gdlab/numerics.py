@@ -25,7 +25,7 @@ def configure(numerics: str | None = None, devices: int | None = None) -> None:
 
     Args:
         numerics: `exact` or `fast`; None: what the process computes with already, else `exact`.
-        devices: CPU devices (default: one a core available to this process).
+        devices: CPU devices (default: JAX's one, which computes on all cores).
     """
     global _chosen
     if _chosen is not None:
@@ -51,7 +51,8 @@ def configure(numerics: str | None = None, devices: int | None = None) -> None:
             stacklevel=2,
         )
         return
-    jax.config.update("jax_num_cpu_devices", devices or len(os.sched_getaffinity(0)))
+    if devices:
+        jax.config.update("jax_num_cpu_devices", devices)
     if not jax.config.values.get("jax_compilation_cache_dir"):
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(Path(root) / "gdlab" / "xla"))

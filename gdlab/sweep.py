@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -206,7 +207,7 @@ def run(
     Raises:
         UsageError: the record of a single job would not fit in memory.
     """
-    devices = jax.local_devices()
+    devices = _devices()
     with ThreadPoolExecutor(len(devices)) as pool:
         for group in plan(jobs) if groups is None else groups:
             for members in _chunks(group, jobs):
@@ -333,6 +334,13 @@ class _Pool:
     def run(self) -> Records:
         n, rows = self.x0.shape[1], len(self.marks)
         self.n, self.block = n, width(self.program.dim)
+        # All segments have the shapes of the longest, which most descents share: compiling costs
+        # more than what is left empty.
+        spans = [(b - a, int(self.marks[b] - self.marks[a])) for a, b in self._segments()]
+        longest, steps = (max(lengths) for lengths in zip(*spans, strict=True))
+        self.rows = _bucket(max(longest, TAIL), 128)
+        few = int(np.clip(2**18 // len(self.tables), 256, 2**14))
+        self.steps = _bucket(max(steps, TAIL) + 1, few) if self.program.schedule is None else 1
         self.length = np.full(n, rows)
         self.end = np.zeros(n, np.int64)
         self.going = np.ones(n, bool)
@@ -352,7 +360,7 @@ class _Pool:
         T, tail = int(self.marks[-1]), np.full((self.n, TAIL + 1, self.program.dim), np.nan)
         stride = TAIL if self.program.keep_path else 1  # without paths, a step at a time
         for t in range(0, TAIL, stride):
-            gaps = np.zeros(_bucket(stride, 16), np.int64)
+            gaps = np.zeros(self.rows, np.int64)
             gaps[:stride] = 1
             sizes = self._sizes(T + t, T + t + stride)
             for i in range(0, len(budget), self.block):
@@ -381,7 +389,7 @@ class _Pool:
             begin = stop
 
     def _segment(self, alive: np.ndarray, begin: int, stop: int) -> None:
-        gaps = np.zeros(_bucket(stop - begin, 16), np.int64)
+        gaps = np.zeros(self.rows, np.int64)
         gaps[: stop - begin] = np.diff(self.marks[begin : stop + 1])
         sizes = self._sizes(int(self.marks[begin]), int(self.marks[stop]))
         blocks = [alive[i : i + self.block] for i in range(0, len(alive), self.block)]
@@ -434,11 +442,12 @@ class _Pool:
             kept[..., members] = new
 
     def _sizes(self, t0: int, t1: int) -> np.ndarray:
-        """Step sizes of the steps t0 to t1, one column a table; padded to few shapes."""
-        t = np.arange(t0, t0 + _bucket(t1 - t0 + 1, 256))
-        table = np.ones((len(t), _bucket(len(self.tables), 1)), self.x0.dtype)
-        for column, sizes in enumerate(self.tables):
-            table[:, column] = sizes(t)
+        """Step sizes of the steps t0 to t1, one column a table; padded."""
+        t = np.arange(t0, t1 + 1)
+        table = np.ones((self.steps, _bucket(len(self.tables), 1)), self.x0.dtype)
+        if self.program.schedule is None:
+            for column, sizes in enumerate(self.tables):
+                table[: len(t), column] = sizes(t)
         return table
 
     def _records(self, end: np.ndarray, tail: np.ndarray | None) -> Records:
@@ -472,6 +481,15 @@ def _ones(t: np.ndarray) -> np.ndarray:
 def _points(x: Any) -> np.ndarray:
     """Points of all lanes `[n, d]`, a copy."""
     return np.stack(x, axis=-1) if isinstance(x, tuple) else np.array(x.T)
+
+
+def _devices() -> list[Any]:
+    """Where blocks go in turn, a worker each: all accelerators, or one CPU device once a core.
+
+    XLA computes what several threads ask of one CPU device side by side, and compiles for it once.
+    """
+    devices = jax.local_devices()
+    return devices if devices[0].platform != "cpu" else devices[:1] * len(os.sched_getaffinity(0))
 
 
 def _cycle(devices: Sequence[Any]) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import pytest
 from gdlab import registry
 from gdlab.numerics import configure
 
-configure()  # before jax starts
+configure(devices=2)  # before jax starts
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import time
 
 from gdlab.numerics import configure
 
-configure(sys.argv[1] if len(sys.argv) > 1 else "exact", devices=1)
+configure(sys.argv[1] if len(sys.argv) > 1 else "exact")
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
