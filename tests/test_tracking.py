@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 
 from gdlab.errors import UsageError
 from gdlab.tracking import bulk, keys, read, store, ui, views, write
-from gdlab.tracking.keys import value_of
+from gdlab.tracking.keys import RunData, value_of
 from gdlab.tracking.store import Store, open_store
 from tests.tracking_cases import EXPERIMENT, a_run, assert_equal_stores, content, odd_runs
 
@@ -46,6 +47,8 @@ def through_client(opened: Store) -> Store:
 
 
 def test_bulk_equals_client(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
     one = open_store(f"sqlite:///{tmp_path}/a/mlflow.db", EXPERIMENT)
     other = through_client(open_store(f"sqlite:///{tmp_path}/b/mlflow.db", EXPERIMENT))
     runs = odd_runs()
@@ -267,6 +270,10 @@ def test_stores_that_cannot_be_used(tmp_path: Path) -> None:
     cases = {
         f"sqlite:///{tmp_path}/file/mlflow.db": "Not a directory|can be written",
         f"sqlite:///{tmp_path}/file": "not a database",
+        f"sqlite:///{tmp_path}/new/folder/mlflow.db": "no folder .*/new/folder; make it",
+        "foo://x": "takes an address such as sqlite:///mlflow.db",
+        "file:///mlruns": "takes an address",
+        "mysql://nobody@127.0.0.1:9/none": "needs MySQLdb|refused|connect",
         "sqlite:///:memory:": "outlives",
         "mlflow.db": "takes an address",
         "http://127.0.0.1:9": "does not answer",
@@ -279,7 +286,7 @@ def test_stores_that_cannot_be_used(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="no such store"):
         read.load("steps", f"sqlite:///{tmp_path}/none.db")
-    assert not (tmp_path / "none.db").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
     with pytest.raises(UsageError, match="no such store"):
         ui.serve(f"sqlite:///{tmp_path}/none.db")
 
@@ -296,8 +303,31 @@ def test_a_store_that_turns_read_only(uri: str) -> None:
         opened.write([a_run(1)])
     assert len(opened.finished_keys()) == 1
     store.db.sqlite_path(uri).unlink()
-    with pytest.raises(UsageError, match="unable to open"):
+    with pytest.raises(UsageError, match=r"is gone.*the same command again"):
         opened.write([a_run(1)])
+
+
+@pytest.mark.parametrize("when", ["begin", "insert", "commit"])
+def test_a_store_that_is_deleted_while_it_is_written(uri: str, when: str, monkeypatch) -> None:
+    opened = open_store(uri, EXPERIMENT)
+    opened.write([a_run(0)])
+    path, insert = store.db.sqlite_path(uri), bulk._insert_children
+
+    def insert_children(*args: object) -> None:
+        if when == "insert":
+            path.unlink()
+        insert(*args)
+        if when == "commit":
+            path.unlink()
+
+    def runs() -> Iterator[RunData]:
+        if when == "begin":
+            path.unlink()
+        yield a_run(1)
+
+    monkeypatch.setattr(bulk, "_insert_children", insert_children)
+    with pytest.raises(UsageError, match="is gone, deleted or moved while it was in use"):
+        opened.write(runs())
 
 
 def test_views_unpack_and_link(uri: str) -> None:

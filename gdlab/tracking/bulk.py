@@ -7,6 +7,7 @@ for a power cut too.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -106,7 +107,9 @@ def insert(
         _insert_children(database, connection, written, user)
         connection.execute("commit")
     except BaseException:
-        connection.execute("rollback")
+        # SQLite has rolled back by itself where the disk is full or the file is gone.
+        with contextlib.suppress(Exception):
+            connection.execute("rollback")
         raise
     return [run.run_id for run in written]
 

@@ -10,6 +10,7 @@ import contextlib
 import importlib.metadata
 import logging
 import os
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -51,7 +52,10 @@ def sqlite_path(uri: str) -> Path:
 def failure(uri: str, error: Exception) -> UsageError:
     """A database's error as one line that names the store."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if "no such table" in text or "UndefinedTable" in type(error).__name__:
+    if isinstance(error, sqlite3.Error) and not sqlite_path(uri).exists():
+        text = "the file is gone, deleted or moved while it was in use"
+        advice = "put it back, or give the same command again: it makes a new one"
+    elif "no such table" in text or "UndefinedTable" in type(error).__name__:
         advice = "this is no MLflow store; name another file or database"
     elif "full" in text or "No space" in text:
         advice = "free some space, then give the same command again: it resumes"
@@ -83,6 +87,8 @@ class Database:
                 # What the constraints allow (statuses, is_nan) is all that is ever written here.
                 connection.execute("pragma ignore_check_constraints = on")
             yield connection
+            if self.is_sqlite and not sqlite_path(self.uri).exists():
+                raise sqlite3.OperationalError  # what was written to it went with it
         except _errors() as error:
             raise failure(self.uri, error) from error
         finally:
@@ -149,14 +155,20 @@ def _errors() -> tuple[type[Exception], ...]:
 def create_sqlite(uri: str) -> None:
     """Makes the SQLite store if there is none: complete or not at all, whoever else tries it.
 
+    Its folder must be there: one that is made for a mistyped path hides the mistake.
+
     The file is prepared under another name and linked into place. Of two processes that do so
     at once one finds the name taken and uses the other's file; no half-migrated file is seen.
     """
     path = sqlite_path(uri)
-    if path.exists() and path.stat().st_size:
-        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size:
+            return
+        if not path.parent.exists():
+            raise UsageError(
+                f"tracking.uri={uri}: there is no folder {path.parent}; make it (mkdir -p "
+                f"{shlex.quote(str(path.parent))}) or name another, such as sqlite:///mlflow.db"
+            )
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
     except OSError as error:

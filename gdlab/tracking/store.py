@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import importlib.metadata
 import itertools
 import os
 import time
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+# Schemes of stores: the first three are gdlab's own ways, the others go through MLflow's client.
+SCHEMES = ("sqlite", "postgresql", "http", "mysql", "mssql", "databricks")
 FINAL_METRICS = ("loss", "steps")
 FINAL_TAGS = (keys.STATUS, keys.CRITICAL_KIND, keys.REACHED)
 # Without it the UI opens an experiment on an empty page for language-model traces.
@@ -283,12 +286,19 @@ def open_store(uri: str | None = None, experiment: str = "gdlab") -> Store:
 def address(uri: str | None = None) -> str:
     """The store's address, a SQLite file's path made absolute."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    if "://" not in uri:
+    kind = db.scheme(uri)
+    if "://" not in uri or (kind not in SCHEMES and kind not in _plugins()):
         raise UsageError(
             f"tracking.uri={uri}: takes an address such as sqlite:///mlflow.db, "
-            "postgresql://host/name or http://host:5000"
+            "postgresql://host/name or http://host:5000; of MLflow's other stores "
+            f"{', '.join(SCHEMES[3:])}"
         )
-    return f"sqlite:///{db.sqlite_path(uri)}" if db.scheme(uri) == "sqlite" else uri
+    return f"sqlite:///{db.sqlite_path(uri)}" if kind == "sqlite" else uri
+
+
+def _plugins() -> set[str]:
+    """Schemes that installed plugins add to MLflow."""
+    return {point.name for point in importlib.metadata.entry_points(group="mlflow.tracking_store")}
 
 
 def client_of(uri: str) -> MlflowClient:
@@ -337,6 +347,11 @@ class mlflow_errors:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, UsageError):
             return
+        if isinstance(error, ModuleNotFoundError):  # a database's driver
+            raise UsageError(
+                f"tracking.uri={self.uri}: needs {error.name}; install it, or give "
+                f"tracking.uri={DEFAULT_URI}"
+            ) from error
         if type(error).__module__.split(".")[0] in ("mlflow", "requests", "sqlalchemy", "urllib3"):
             assert isinstance(error, Exception)
             text = str(error).strip().splitlines()[0]
