@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,11 +12,19 @@ from gdlab import numerics
 
 numerics.configure()  # before the rooms below start jax
 
-from gdlab import sweep  # noqa: E402
+from gdlab import registry, sweep  # noqa: E402
 from gdlab.campaign import Listener, Outcome, Plan, Settings, carry_out  # noqa: E402
+from gdlab.errors import UsageError  # noqa: E402
 from gdlab.types import Method, Objective, Record, Records, Schedule  # noqa: E402
 
 __all__ = ["Listener", "Outcome", "Plan", "Settings", "carry_out", "descend", "judged"]
+
+# What the arguments of `descend` are, in words.
+TAKES = {
+    "objective": "a gdlab.Objective, e.g. gdlab.Objective(f, dim=2) or gdlab.objectives.booth()",
+    "method": "a gdlab.Method, e.g. gdlab.methods.gradient()",
+    "schedule": "a gdlab.Schedule, e.g. gdlab.schedules.constant(0.01)",
+}
 
 
 def descend(
@@ -37,7 +45,7 @@ def descend(
 
     Args:
         objective: what to descend on.
-        x0: a start `[d]`, or many `[n, d]`.
+        x0: a start `[d]`, or many `[n, d]`; in one dimension a number too.
         method: descent direction (default: the gradient).
         schedule: step size (default: constant 0.01).
         steps: at most.
@@ -52,26 +60,56 @@ def descend(
         A `Record` for one start, `Records` for many.
 
     Raises:
-        UsageError: x0 has the wrong dimension, or a number is out of its range.
+        UsageError: x0 has the wrong dimension or is not real, an argument is of another type, or
+            a number is out of its range.
         MissingFact: the rule needs a fact that the objective lacks.
     """
-    start = np.asarray(x0, float)
+    for key, value, kind in (
+        ("objective", objective, Objective),
+        ("method", method, Method | None),
+        ("schedule", schedule, Schedule | None),
+    ):
+        if not isinstance(value, kind):
+            raise UsageError(f"{key}={_shown(value)}: takes {TAKES[key]}")
+    gtol = registry.check("gtol", gtol, float)
+    points = registry.check("points", points, int)
+    if points < 0:
+        raise UsageError(f"points={points}: takes a number >= 0")
+    start = _start(objective, x0)
     records = sweep.descents(
         objective,
         start,
         method=method,
         schedule=schedule,
-        steps=steps,
+        steps=registry.check("steps", steps, int),
         gtol=gtol,
-        record=record,
+        record=registry.check("record", record, Literal["log", "linear", "all", "ends"]),
         points=points,
-        probes=probes,
+        probes=(probes,) if isinstance(probes, str) else probes,
         precision=precision,
         tails=verdict,
     )
     if verdict:
         records = judged(objective, records, gtol)
     return records[0] if start.ndim == 1 else records
+
+
+def _start(objective: Objective, x0: Any) -> np.ndarray:
+    """x0 as floats; a number, in one dimension, as a point."""
+    try:
+        start = np.asarray(x0)
+        if start.dtype.kind in "cOSUMm":
+            raise TypeError
+    except (TypeError, ValueError):  # rows of different lengths, words, complex numbers
+        raise UsageError(
+            f"x0={_shown(x0)}: takes real numbers [{objective.dim}] or [n, {objective.dim}]"
+        ) from None
+    return start.astype(float).reshape(1 if start.ndim == 0 and objective.dim == 1 else start.shape)
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def judged(objective: Objective, records: Records, gtol: float) -> Records:

@@ -8,11 +8,13 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from gdlab import config, registry
+from gdlab import Objective, config, descend, objectives, registry
 from gdlab.cli import main
+from gdlab.errors import UsageError
 
 GROUPS = ("objective", "init", "schedule", "method")
 
@@ -290,6 +292,44 @@ def test_a_module_that_cannot_be_imported_is_one_line(capsys, empty_folder, text
     (line,) = err.splitlines()
     assert line.startswith("gdlab: --import faulty_lab.py: ")
     assert line.endswith(says)
+
+
+CALLS = [
+    # what `gdlab.descend` is given, and what the one line says
+    ({"objective": lambda x: x @ x}, ["objective=", "gdlab.Objective"]),
+    ({"objective": "himmelblau"}, ["objective='himmelblau'", "gdlab.Objective"]),
+    ({"schedule": "constant"}, ["schedule='constant'", "gdlab.schedules.constant(0.01)"]),
+    ({"method": "adam"}, ["method='adam'", "gdlab.methods"]),
+    ({"x0": [1j, 1.0]}, ["x0=[1j, 1.0]", "real", "[2] or [n, 2]"]),
+    ({"x0": [[1, 2], [3]]}, ["x0=[[1, 2], [3]]", "[2] or [n, 2]"]),
+    ({"x0": "origin"}, ["x0='origin'"]),
+    ({"x0": 2.0}, ["himmelblau takes [2]"]),
+    ({"points": -5}, ["points=-5", ">= 0"]),
+    ({"points": 2.5}, ["points=2.5", "integer"]),
+    ({"steps": "many"}, ["steps=many", "integer"]),
+    ({"steps": -1}, ["steps=-1"]),
+    ({"gtol": None}, ["gtol=None", "number"]),
+    ({"record": "lgo"}, ["record=lgo", "'log'"]),
+    ({"precision": 32}, ["precision=32", "float32"]),
+    ({"probes": "sharpnes"}, ["sharpness"]),
+]
+
+
+@pytest.mark.parametrize(("given", "says"), CALLS, ids=lambda v: str(v)[:40])
+def test_a_wrong_call_from_python_is_one_line(given, says) -> None:
+    call = {"objective": objectives.himmelblau(), "x0": [1.0, 1.0], "steps": 3} | given
+    with pytest.raises(UsageError) as caught:
+        descend(call.pop("objective"), call.pop("x0"), **call)
+    assert "\n" not in str(caught.value)
+    for word in says:
+        assert word in str(caught.value)
+
+
+def test_in_one_dimension_a_number_is_a_start() -> None:
+    line = Objective(lambda x: (x**2).sum(), dim=1)
+    one, same = (descend(line, x0, steps=np.int64(3), points=0) for x0 in (2.0, [2.0]))
+    assert one.x.shape == (1,)
+    np.testing.assert_array_equal(one.x, same.x)
 
 
 def test_an_objective_that_was_edited_is_another(
