@@ -94,6 +94,8 @@ class Outcome:
         status, verdict: of the descent.
         reached: number of the known critical point it ended in; None where none is near.
         steps: that it took; of many starts, their median.
+        floor: gradient norm at which it stands still, its steps lost in rounding; None where it
+            moves on.
     """
 
     overrides: tuple[str, ...]
@@ -105,6 +107,7 @@ class Outcome:
     verdict: str | None = None
     reached: int | None = None
     steps: float | None = None
+    floor: float | None = None
     record: Record | Records | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -282,7 +285,7 @@ class Campaign:
         jobs = [job for i in members if (job := self.built[i].job) is not None]
         records = judged_together(chunk, jobs)
         runs, steps = [], 0
-        for i, record in zip(members, records, strict=True):
+        for i, j, record in zip(members, chunk.jobs, records, strict=True):
             run = self._described(i, record)
             runs.append(run)
             steps += int(np.sum(record.steps))
@@ -294,6 +297,7 @@ class Campaign:
                 verdict=_verdict(record),
                 reached=_reached(record),
                 steps=float(np.median(record.steps)),
+                floor=_floor(record, chunk.records.tail, chunk.lanes[j]),
                 record=record if self.rich else None,
                 params=self.built[i].params,
             )
@@ -407,6 +411,16 @@ def _loss(record: Record | Records) -> float:
     loss = np.atleast_1d(record.final("loss"))
     finite = loss[np.isfinite(loss)]
     return float(np.median(finite)) if len(finite) else float("inf")
+
+
+def _floor(record: Record | Records, tail: np.ndarray | None, lanes: slice) -> float | None:
+    """Gradient norm of descents whose last steps did not move x; None if any of them moves."""
+    if tail is None:
+        return None
+    after = tail[lanes]
+    eps = np.finfo(after.dtype).eps
+    still = np.ptp(after, axis=1) <= 4 * eps * np.abs(after).max(axis=1)  # NaN where it converged
+    return float(np.median(record.final("grad_norm"))) if still.all() else None
 
 
 def _verdict(record: Record | Records) -> str | None:

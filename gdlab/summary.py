@@ -35,6 +35,7 @@ def report(outcomes: Sequence[Outcome], settings: Settings, plan: Plan, screen: 
         _one(outcomes[0], settings, screen)
     else:
         _many(outcomes, plan, screen)
+    _rounded([o for o in outcomes if o.error is None], screen)
     if settings.uri is not None:
         again = "" if settings.uri == Settings.uri else f" tracking.uri={settings.uri}"
         screen.tell(f"look: gdlab ui {settings.experiment}{again}")
@@ -152,6 +153,22 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
             screen.say(f"  {' '.join(outcome.overrides)}: {_why(outcome.error)}")
         if len(failures) > 20:
             screen.say(f"  ... and {len(failures) - 20:,} more")
+
+
+def _rounded(done: Sequence[Outcome], screen: Screen) -> None:
+    """That no descent in 32 bits can reach gtol, where all of them stand still in rounding."""
+    floors = [o.floor for o in done if not o.known]
+    norms = [floor for floor in floors if floor is not None]
+    if not floors or len(norms) < len(floors):
+        return
+    if any(o.status != "budget" or o.params["precision"] != "float32" for o in done):
+        return
+    gtol = max(float(o.params["stop.gtol"]) for o in done)
+    screen.say(
+        f"precision=float32: rounding stops every descent at a gradient norm of "
+        f"{np.median(norms):.2g}, above stop.gtol={gtol:g}; give a larger stop.gtol or "
+        "precision=float64"
+    )
 
 
 def _why(error: Exception | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 import textwrap
@@ -168,6 +169,28 @@ def test_a_descent_that_diverges_is_a_finished_run(capsys) -> None:
     assert code == 0
     assert "diverged" in out
     assert load().iloc[0]["status"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], True),
+        (["-m", "seed=1,2"], True),
+        (["stop.gtol=1e-3"], False),  # converges
+        (["precision=float64"], False),
+        (["steps=20"], False),  # moves on
+    ],
+)
+def test_a_launch_that_stands_still_in_32_bits_says_so(capsys, words, told) -> None:
+    valley = ["objective=rosenbrock", "schedule=backtracking", "steps=30000", "precision=float32"]
+    given = {word.partition("=")[0] for word in words}
+    kept = [word for word in valley if word.partition("=")[0] not in given]
+    code, out, err = gdlab(capsys, "tracking=off", *kept, *words)
+    assert code == 0, err
+    lines = [line for line in out.splitlines() if line.startswith("precision=float32: rounding")]
+    assert len(lines) == told
+    for line in lines:
+        assert re.search(r"norm of [\d.]+e-05, above stop\.gtol=1e-08; give a larger", line), line
 
 
 def test_a_users_own_objective_by_import(capsys, empty_folder) -> None:
