@@ -205,11 +205,12 @@ class Campaign:
             for i in todo:
                 if (error := self.built[i].error) is not None:
                     self._failed([i], error, writes)
-            for group in groups:
-                members = [order[j] for j in group.jobs]
+            for chunk in _ahead(sweep.run(list(jobs.values()), groups, tails=True, isolate=True)):
+                members = [order[j] for j in chunk.jobs]
                 try:
-                    for chunk in _ahead(sweep.run(list(jobs.values()), [group], tails=True)):
-                        self._keep(chunk, order, writes)
+                    if isinstance(chunk, sweep.Lost):
+                        raise chunk.error
+                    self._keep(chunk, members, writes)
                 except UsageError:
                     raise
                 except Exception as error:  # a job that fails, fails alone: it is listed at the end
@@ -279,9 +280,8 @@ class Campaign:
             ),
         )
 
-    def _keep(self, chunk: sweep.Chunk, order: list[int], writes: _Writes) -> None:
+    def _keep(self, chunk: sweep.Chunk, members: list[int], writes: _Writes) -> None:
         """Judges, describes and stores a chunk of jobs."""
-        members = [order[j] for j in chunk.jobs]
         jobs = [job for i in members if (job := self.built[i].job) is not None]
         records = judged_together(chunk, jobs)
         runs, steps = [], 0

@@ -1,18 +1,19 @@
 """A sweep as few compiled programs: plan (group by structure), stack, run blocks of lanes, unstack.
 
 A job is one descent configuration; it takes one lane for each of its starts. Jobs whose code,
-shapes and record grid agree form a group, and a group is a pool of lanes: blocks of a fixed width
-are cut from the lanes that still go on, so that cost follows the steps used.
+shapes and record grid agree form a group, and a group is run as a pool of lanes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from jaxtyping import Float, Int
 
 from gdlab import descent, numerics, registry
 from gdlab.errors import MissingFact, UsageError
+from gdlab.pool import Pool
 from gdlab.types import Method, Objective, Records, Schedule
 
 numerics.configure()  # whoever comes here first computes in 64 bits too
@@ -29,12 +31,8 @@ numerics.configure()  # whoever comes here first computes in 64 bits too
 # A chunk of jobs is what is in memory at once: its records, and the block in flight.
 CHUNK_BYTES = 192 * 2**20
 MOST_BYTES = 4 * 2**30
-# A segment ends where lanes may leave the pool: where the step count has doubled, from here on.
-FIRST_SEGMENT = 128
-TABLE_NUMBERS = 2**22
 MOST_STEPS = 2**31 - 2  # counted in 32 bits
 MOST_GTOL = 1e150  # compared squared
-TAIL = 48  # three rounds of the longest cycle that is looked for
 PATH_DIM = 3
 
 
@@ -80,6 +78,14 @@ class Chunk:
     steps_computed: int
 
 
+@dataclass(frozen=True)
+class Lost:
+    """Jobs that could not be carried out, and why."""
+
+    jobs: tuple[int, ...]
+    error: Exception
+
+
 def record_marks(steps: int, spacing: str = "log", points: int = 100) -> Int[np.ndarray, " K"]:
     """The steps that are recorded: 0, `steps`, and about `points` between.
 
@@ -98,15 +104,6 @@ def record_marks(steps: int, spacing: str = "log", points: int = 100) -> Int[np.
         raise UsageError(f"record.spacing={spacing}: takes log, linear, all or ends")
     marks = np.unique(np.round(inner).astype(np.int64))
     return np.unique(np.concatenate([[0], marks, [steps]]))
-
-
-def width(dim: int) -> int:
-    """Lanes in a block: it depends on the dimension alone, so that a lane's bits do too.
-
-    Wide enough to fill vectors and to hide the loop's own cost, narrow enough to stay in the
-    first-level cache and to leave a single descent quick.
-    """
-    return int(np.clip(2 ** int(math.log2(max(640 / dim, 1))), 16, 256))
 
 
 def plan(jobs: Sequence[Job]) -> list[Group]:
@@ -191,27 +188,62 @@ def descents(
         precision=precision,
     )
     (chunk,) = run([job], tails=tails)
+    assert isinstance(chunk, Chunk)  # nothing is isolated
     return chunk.records
 
 
 def run(
-    jobs: Sequence[Job], groups: Sequence[Group] | None = None, tails: bool = False
-) -> Iterator[Chunk]:
+    jobs: Sequence[Job],
+    groups: Sequence[Group] | None = None,
+    tails: bool = False,
+    isolate: bool = False,
+) -> Iterator[Chunk | Lost]:
     """Carries the jobs out, chunk by chunk, each chunk's lanes as one pool.
+
+    While a chunk computes, the programs of the next ones are compiled, one a core.
 
     Args:
         groups: of the jobs (default: `plan(jobs)`).
-        tails: whether descents that used up their steps are followed for `TAIL` more, as evidence
-            of what they are doing (see `Records.tail`).
+        tails: whether descents that used up their steps are followed for `pool.TAIL` more, as
+            evidence of what they are doing (see `Records.tail`).
+        isolate: whether a chunk that raises is yielded as `Lost`, and the others go on.
 
     Raises:
         UsageError: the record of a single job would not fit in memory.
     """
+    groups = plan(jobs) if groups is None else groups
+    chunks = [(group.program, members) for group in groups for members in _chunks(group, jobs)]
     devices = _devices()
-    with ThreadPoolExecutor(len(devices)) as pool:
-        for group in plan(jobs) if groups is None else groups:
-            for members in _chunks(group, jobs):
-                yield _run_chunk(group.program, members, jobs, pool, devices, tails)
+    compiling: set[descent.Program] = set()
+    with ThreadPoolExecutor(len(devices)) as workers, ThreadPoolExecutor(len(devices)) as compilers:
+
+        def prepare(program: descent.Program, members: tuple[int, ...]) -> Future[Pool]:
+            new = program not in compiling
+            compiling.add(program)
+            return compilers.submit(_pool, program, members, jobs, workers, devices, tails, new)
+
+        coming: deque[Future[Pool]] = deque()
+        try:
+            for i, (_, members) in enumerate(chunks):
+                while len(coming) <= len(devices) and i + len(coming) < len(chunks):
+                    coming.append(prepare(*chunks[i + len(coming)]))
+                yield _carry_out(coming.popleft(), members, jobs, isolate)
+        finally:
+            compilers.shutdown(cancel_futures=True)
+
+
+def _carry_out(
+    coming: Future[Pool], members: tuple[int, ...], jobs: Sequence[Job], isolate: bool
+) -> Chunk | Lost:
+    try:
+        pool = coming.result()
+        records = pool.run()
+    except Exception as error:
+        if isolate:
+            return Lost(members, error)
+        raise
+    places = dict(zip(members, _places(members, jobs), strict=True))
+    return Chunk(members, places, records, pool.computed)
 
 
 def _chunks(group: Group, jobs: Sequence[Job]) -> Iterator[tuple[int, ...]]:
@@ -234,27 +266,43 @@ def _chunks(group: Group, jobs: Sequence[Job]) -> Iterator[tuple[int, ...]]:
     yield tuple(members)
 
 
-def _run_chunk(
+def _places(members: Sequence[int], jobs: Sequence[Job]) -> list[slice]:
+    """The lanes of each job in its chunk."""
+    starts = np.cumsum([0] + [len(jobs[i].x0) for i in members])
+    return [slice(a, b) for a, b in itertools.pairwise(starts)]
+
+
+def _pool(
     program: descent.Program,
     members: tuple[int, ...],
     jobs: Sequence[Job],
-    pool: ThreadPoolExecutor,
+    workers: ThreadPoolExecutor,
     devices: Sequence[Any],
     tails: bool = False,
-) -> Chunk:
+    compiled: bool = False,
+) -> Pool:
+    """The lanes of a chunk before their first step, and the program compiled where asked for."""
     first = jobs[members[0]]
-    starts = np.cumsum([0] + [len(jobs[i].x0) for i in members])
-    places = {i: slice(a, b) for i, a, b in zip(members, starts, starts[1:], strict=False)}
-    lanes, tables = _stack(members, jobs, np.diff(starts))
+    counts = np.array([len(jobs[i].x0) for i in members])
+    lanes, tables = _stack(members, jobs, counts)
     data = first.objective.data or {}
     dtype = np.dtype(first.precision)
-    shared = {name: _as(data[name], dtype) for name in first.objective.shared}
-    x0 = np.concatenate([jobs[i].x0 for i in members]).astype(dtype).T
-    program = replace(program, gathered=len(tables) > 1)
     known = [np.nan if (f := jobs[i].objective.facts.f_star) is None else f for i in members]
-    f_star = np.repeat(np.array(known, float), np.diff(starts))
-    block = _Pool(program, shared, lanes, x0, f_star, tables, first.marks, pool, devices, tails)
-    return Chunk(members, places, block.run(), block.computed)
+    pool = Pool(
+        program=replace(program, gathered=len(tables) > 1),
+        shared={name: _as(data[name], dtype) for name in first.objective.shared},
+        lanes=lanes,
+        x0=np.concatenate([jobs[i].x0 for i in members]).astype(dtype).T,
+        f_star=np.repeat(np.array(known, float), counts),
+        tables=tables,
+        marks=first.marks,
+        workers=workers,
+        devices=devices,
+        tails=tails,
+    )
+    if compiled:
+        pool.compile()
+    return pool
 
 
 def bind(params: Mapping[str, Any], objective: Objective) -> dict[str, float]:
@@ -295,7 +343,7 @@ def _stack(
         key = _identity(job.schedule.sizes)
         if key not in places:
             places[key] = len(tables)
-            tables.append(job.schedule.sizes or _ones)
+            tables.append(job.schedule.sizes or np.ones_like)
         columns.append(places[key])
     lanes = descent.Lanes(
         data=numbers(own) if first.objective.data is not None else None,
@@ -313,176 +361,6 @@ def _stack(
     return lanes, tables
 
 
-@dataclass
-class _Pool:
-    """The lanes of a chunk, from their starts to their records."""
-
-    program: descent.Program
-    shared: Mapping[str, np.ndarray]
-    lanes: descent.Lanes
-    x0: np.ndarray
-    f_star: Float[np.ndarray, " n"]  # NaN where it is not known
-    tables: Sequence[Callable[..., Any]]
-    marks: Int[np.ndarray, " K"]
-    workers: ThreadPoolExecutor
-    devices: Sequence[Any]
-    tails: bool
-    computed: int = 0
-    columns: dict[str, np.ndarray] = field(default_factory=dict)
-    state: Any = None
-
-    def run(self) -> Records:
-        n, rows = self.x0.shape[1], len(self.marks)
-        self.n, self.block = n, width(self.program.dim)
-        # All segments have the shapes of the longest, which most descents share: compiling costs
-        # more than what is left empty.
-        spans = [(b - a, int(self.marks[b] - self.marks[a])) for a, b in self._segments()]
-        longest, steps = (max(lengths) for lengths in zip(*spans, strict=True))
-        self.rows = _bucket(max(longest, TAIL), 128)
-        few = int(np.clip(2**18 // len(self.tables), 256, 2**14))
-        self.steps = _bucket(max(steps, TAIL) + 1, few) if self.program.schedule is None else 1
-        self.length = np.full(n, rows)
-        self.end = np.zeros(n, np.int64)
-        self.going = np.ones(n, bool)
-        alive = np.arange(n)
-        for begin, stop in self._segments():
-            self._segment(alive, begin, stop)
-            alive = alive[self.going[alive]]
-            if not len(alive):
-                break
-        end = _points(self.state.x).astype(float)
-        return self._records(end, self._tail(np.flatnonzero(self.columns["going"])))
-
-    def _tail(self, budget: np.ndarray) -> np.ndarray | None:
-        """The iterates x_T ... x_{T+TAIL} of the lanes that used up their steps."""
-        if not self.tails or not len(budget):
-            return None
-        T, tail = int(self.marks[-1]), np.full((self.n, TAIL + 1, self.program.dim), np.nan)
-        stride = TAIL if self.program.keep_path else 1  # without paths, a step at a time
-        for t in range(0, TAIL, stride):
-            gaps = np.zeros(self.rows, np.int64)
-            gaps[:stride] = 1
-            sizes = self._sizes(T + t, T + t + stride)
-            for i in range(0, len(budget), self.block):
-                members = budget[i : i + self.block]
-                device = self.devices[(i // self.block) % len(self.devices)]
-                out = self._block(members, 1, gaps, sizes, stride, device)
-                if self.program.keep_path:
-                    tail[members, :TAIL] = np.moveaxis(out.rows["x"][:TAIL], -1, 0)
-                else:
-                    tail[members, t] = _points(self.state.x)[members]
-                self._store(members, out.state)
-        tail[budget, TAIL] = _points(self.state.x)[budget]
-        return tail
-
-    def _segments(self) -> Iterator[tuple[int, int]]:
-        """Ranges of record points; lanes may leave between them."""
-        gaps, begin, cap = np.diff(self.marks), 0, max(64, TABLE_NUMBERS // len(self.tables))
-        if not len(gaps):
-            yield 0, 0  # no step: the start alone is looked at
-        while begin < len(gaps):
-            t = self.marks[begin]
-            until = t + min(max(t, FIRST_SEGMENT), cap)
-            stop = max(int(np.searchsorted(self.marks, until, "right")) - 1, begin + 1)
-            stop = min(stop, begin + 4096)
-            yield begin, stop
-            begin = stop
-
-    def _segment(self, alive: np.ndarray, begin: int, stop: int) -> None:
-        gaps = np.zeros(self.rows, np.int64)
-        gaps[: stop - begin] = np.diff(self.marks[begin : stop + 1])
-        sizes = self._sizes(int(self.marks[begin]), int(self.marks[stop]))
-        blocks = [alive[i : i + self.block] for i in range(0, len(alive), self.block)]
-        tasks = [
-            self.workers.submit(self._block, members, begin, gaps, sizes, stop - begin, device)
-            for members, device in zip(blocks, _cycle(self.devices), strict=False)
-        ]
-        for members, task in zip(blocks, tasks, strict=True):
-            self._collect(members, begin, stop, task.result())
-
-    def _block(
-        self, members: np.ndarray, begin: int, gaps: Any, sizes: Any, rows: int, device: Any
-    ) -> descent.Segment:
-        m = len(members)
-        index = np.concatenate([members, np.full(self.block - m, members[0])])
-        lanes = jax.tree.map(lambda a: a[..., index], self.lanes)
-        lanes.gtol2[m:] = np.inf
-        with jax.default_device(device):
-            if begin == 0:
-                state = descent.start(self.program, lanes, self.x0[:, index])
-            else:
-                state = jax.tree.map(lambda a: a[..., index], self.state)
-            out = descent.segment(self.program, self.shared, lanes, state, sizes, gaps, rows)
-            return jax.tree.map(lambda a: np.asarray(a)[..., :m], out)
-
-    def _collect(self, members: np.ndarray, begin: int, stop: int, out: descent.Segment) -> None:
-        rows = stop - begin
-        for name, seen in out.rows.items():
-            if name not in self.columns:
-                shape = (self.n, len(self.marks), *seen.shape[1:-1])
-                self.columns[name] = np.full(shape, np.nan)
-            self.columns[name][members, begin:stop] = np.moveaxis(seen[:rows], -1, 0)
-        if self.state is None:
-            self.state = jax.tree.map(
-                lambda a: np.zeros((*a.shape[:-1], self.n), a.dtype), out.state
-            )
-        self._store(members, out.state)
-        t = out.state.t
-        self.computed += int(t.sum() - self.marks[begin] * len(members))
-        self.going[members] = out.active & (t < self.marks[-1])
-        done = ~self.going[members]
-        who, row = members[done], np.searchsorted(self.marks[:-1], t[done], "left")
-        self.length[who], self.end[who] = row + 1, t[done]
-        for name, seen in out.last.items():
-            self.columns[name][who, row] = np.moveaxis(seen, -1, 0)[done]
-        self.columns.setdefault("going", np.zeros(self.n))[who] = out.active[done]
-
-    def _store(self, members: np.ndarray, state: descent.State) -> None:
-        for kept, new in zip(jax.tree.leaves(self.state), jax.tree.leaves(state), strict=True):
-            kept[..., members] = new
-
-    def _sizes(self, t0: int, t1: int) -> np.ndarray:
-        """Step sizes of the steps t0 to t1, one column a table; padded."""
-        t = np.arange(t0, t1 + 1)
-        table = np.ones((self.steps, _bucket(len(self.tables), 1)), self.x0.dtype)
-        if self.program.schedule is None:
-            for column, sizes in enumerate(self.tables):
-                table[: len(t), column] = sizes(t)
-        return table
-
-    def _records(self, end: np.ndarray, tail: np.ndarray | None) -> Records:
-        columns, rows = self.columns, len(self.marks)
-        going = columns.pop("going")
-        path = columns.pop("x", None)
-        step = np.broadcast_to(self.marks.astype(float), (self.n, rows)).copy()
-        step[np.arange(self.n), self.length - 1] = self.end
-        columns["step"] = step
-        columns["angle"] = 2 * np.arctan(columns.pop("tan_half_angle"))
-        columns["grad_evals"] = step.copy()
-        for name in ("f_evals", "hvp_evals"):
-            columns.setdefault(name, np.zeros((self.n, rows)))
-        columns["gap"] = columns["loss"] - self.f_star[:, None]
-        columns.setdefault("distance", np.full((self.n, rows), np.nan))
-        final = (np.arange(self.n), self.length - 1)
-        # What stopped with a large gradient stopped since |g|^2, or f, overflowed; with gtol = 0,
-        # what stopped with a small one stopped since |g|^2 underflowed, which is convergence.
-        gtol = 1.001 * np.sqrt(np.asarray(self.lanes.gtol2, float))
-        small = columns["grad_norm"][final] <= np.maximum(gtol, 1.0)
-        small &= np.isfinite(columns["loss"][final])
-        status = np.where(going > 0, "budget", np.where(small, "converged", "diverged"))
-        return Records(columns, self.length, end, status, path, tail=tail)
-
-
-def _ones(t: np.ndarray) -> np.ndarray:
-    """Sizes of a closed-loop schedule, which has none of its own."""
-    return np.ones(len(t))
-
-
-def _points(x: Any) -> np.ndarray:
-    """Points of all lanes `[n, d]`, a copy."""
-    return np.stack(x, axis=-1) if isinstance(x, tuple) else np.array(x.T)
-
-
 def _devices() -> list[Any]:
     """Where blocks go in turn, a worker each: all accelerators, or one CPU device once a core.
 
@@ -492,20 +370,10 @@ def _devices() -> list[Any]:
     return devices if devices[0].platform != "cpu" else devices[:1] * len(os.sched_getaffinity(0))
 
 
-def _cycle(devices: Sequence[Any]) -> Iterator[Any]:
-    while True:
-        yield from devices
-
-
 def _as(value: Any, dtype: np.dtype) -> np.ndarray:
     """Floats in the descent's precision; integers stay integers."""
     array = np.asarray(value)
     return array.astype(dtype) if array.dtype.kind == "f" or array.ndim == 0 else array
-
-
-def _bucket(count: int, least: int) -> int:
-    """The next power of two: few shapes, so few programs."""
-    return max(least, 1 << (count - 1).bit_length())
 
 
 def _identity(sizes: Callable[..., Any] | None) -> Hashable:

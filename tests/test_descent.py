@@ -269,11 +269,11 @@ def test_an_objective_that_is_no_number_says_so() -> None:
         ),
         (lambda o: gdlab.descend(o, np.zeros((0, 2))), r"x0 has shape \(0, 2\)"),
         (lambda o: gdlab.descend(o, [1.0, 2.0], steps=-1), "steps=-1"),
-        (lambda o: gdlab.descend(o, [1.0, 2.0], steps=10.5), "steps=10.5: takes an integer"),
+        (lambda o: gdlab.descend(o, [1.0, 2.0], steps=10.5), "steps=10.5: takes a valid integer"),
         (lambda o: gdlab.descend(o, [1.0, 2.0], precision="float16"), "precision=float16: takes"),
         (lambda o: gdlab.descend(o, [1.0, 2.0], probes=["sharp"]), "did you mean sharpness"),
         (lambda o: gdlab.descend(o, [1.0, 2.0], schedule=gdlab.schedules.exact()), "exact needs"),
-        (lambda o: gdlab.descend(o, [1.0, 2.0], record="some"), "record.spacing=some: takes log"),
+        (lambda o: gdlab.descend(o, [1.0, 2.0], record="some"), "record=some: takes 'log'"),
     ],
 )
 def test_wrong_calls_say_what_they_take(call: Any, says: str) -> None:

@@ -106,10 +106,10 @@ def run(jobs: Sequence[sweep.Job], device: int = 0) -> list[Records]:
     out: dict[int, Records] = {}
     with ThreadPoolExecutor(1) as pool:
         for group in sweep.plan(jobs):
-            chunk = sweep._run_chunk(
-                group.program, group.jobs, jobs, pool, [jax.local_devices()[device]]
-            )
-            out |= {i: chunk.records.part(chunk.lanes[i]) for i in chunk.jobs}
+            at = [jax.local_devices()[device]]
+            records = sweep._pool(group.program, group.jobs, jobs, pool, at).run()
+            places = sweep._places(group.jobs, jobs)
+            out |= {i: records.part(lanes) for i, lanes in zip(group.jobs, places, strict=True)}
     return [out[i] for i in range(len(jobs))]
 
 

@@ -33,6 +33,7 @@ FLOORS = [
     ["theory", "probes"],
     ["objectives", "initializations", "schedules", "methods"],
     ["descent"],
+    ["pool"],
     ["sweep"],
     ["build"],
     ["critical", "tracking", "tables", "statistics", "figures"],

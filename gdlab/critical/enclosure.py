@@ -13,7 +13,7 @@ where, its enclosure is infinite: nothing is proved there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import jax
@@ -108,6 +108,27 @@ def _same(a: Interval, b: Interval) -> np.ndarray:
     return (a.lo == a.hi) & (b.lo == b.hi) & (a.lo == b.lo)
 
 
+@lru_cache(maxsize=256)
+def _derivatives(
+    f: Callable[..., Any], dim: int, shapes: tuple[tuple[str, Any, Any], ...] | None
+) -> tuple[Any, Any]:
+    """The traced gradient and Hessian of f(x), or of f(data, x) with data of these shapes."""
+
+    def g(x: Any, *data: Any) -> Any:
+        if shapes is None:
+            return jax.grad(f)(x)
+        named = {name: a for (name, _, _), a in zip(shapes, data, strict=True)}
+        return jax.grad(f, argnums=1)(named, x)
+
+    x = jax.ShapeDtypeStruct((dim,), np.float64)
+    data = [jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in shapes or ()]
+    gradient = jax.make_jaxpr(g)(x, *data)
+    try:
+        return gradient, jax.make_jaxpr(jax.jacfwd(g))(x, *data)
+    except TypeError as error:
+        raise NotCertifiable("a derivative rule that is not JAX's own") from error
+
+
 class Enclosure:
     """g and H of an objective on boxes, each box with data of its own if need be.
 
@@ -118,19 +139,9 @@ class Enclosure:
     def __init__(self, objective: Objective) -> None:
         self.names = sorted(objective.data or {})
         self.data = [np.asarray((objective.data or {})[name])[None] for name in self.names]
-        bare = objective.data is None
-
-        def g(x: Any, *data: Any) -> Any:
-            given = None if bare else dict(zip(self.names, data, strict=True))
-            return jax.grad(objective.evaluate, argnums=1)(given, x)
-
-        x = jax.ShapeDtypeStruct((objective.dim,), np.float64)
-        data = [jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in self.data]
-        self._g = jax.make_jaxpr(g)(x, *data)
-        try:
-            self._H = jax.make_jaxpr(jax.jacfwd(g))(x, *data)
-        except TypeError as error:
-            raise NotCertifiable("a derivative rule that is not JAX's own") from error
+        shapes = tuple((n, a.shape[1:], a.dtype) for n, a in zip(self.names, self.data))
+        given = None if objective.data is None else shapes
+        self._g, self._H = _derivatives(objective.f, objective.dim, given)
         self._steps = _has_steps(self._g.jaxpr)
 
     def g(

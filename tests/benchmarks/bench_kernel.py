@@ -15,7 +15,7 @@ configure(sys.argv[1] if len(sys.argv) > 1 else "exact")
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
-from gdlab import descent, registry, sweep  # noqa: E402
+from gdlab import descent, pool, registry, sweep  # noqa: E402
 
 STEPS = 10_000
 
@@ -52,7 +52,7 @@ def best(call, times=5) -> float:
 
 def kernel(objective, eta: float) -> tuple[float, int]:
     """ns a step and lane of `descent.segment` on one full block, 100 records."""
-    lanes_n = sweep.width(objective.dim)
+    lanes_n = pool.width(objective.dim)
     rng = np.random.default_rng(0)
     x0 = rng.uniform(-0.5, 0.5, (lanes_n, objective.dim))
     marks = sweep.record_marks(STEPS)

@@ -1,0 +1,215 @@
+"""A pool of lanes: descents of one program, from their starts to their records.
+
+Blocks of a fixed width are cut from the lanes that still go on, segment by segment, so that cost
+follows the steps used. Nothing here knows of jobs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from gdlab import descent
+from gdlab.types import Records
+
+# A segment ends where lanes may leave the pool: where the step count has doubled, from here on.
+FIRST_SEGMENT = 128
+TABLE_NUMBERS = 2**22
+TAIL = 48  # three rounds of the longest cycle that is looked for
+
+
+def width(dim: int) -> int:
+    """Lanes in a block: it depends on the dimension alone, so that a lane's bits do too.
+
+    Wide enough to fill vectors and to hide the loop's own cost, narrow enough to stay in the
+    first-level cache and to leave a single descent quick.
+    """
+    return int(np.clip(2 ** int(math.log2(max(640 / dim, 1))), 16, 256))
+
+
+@dataclass
+class Pool:
+    """The lanes of a chunk, from their starts to their records."""
+
+    program: descent.Program
+    shared: Mapping[str, np.ndarray]
+    lanes: descent.Lanes
+    x0: np.ndarray
+    f_star: Float[np.ndarray, " n"]  # NaN where it is not known
+    tables: Sequence[Callable[..., Any]]
+    marks: Int[np.ndarray, " K"]
+    workers: ThreadPoolExecutor
+    devices: Sequence[Any]
+    tails: bool
+    computed: int = 0
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    state: Any = None
+
+    def __post_init__(self) -> None:
+        self.n, self.block = self.x0.shape[1], width(self.program.dim)
+        # All segments have the shapes of the longest, which most descents share: compiling costs
+        # more than what is left empty.
+        spans = [(b - a, int(self.marks[b] - self.marks[a])) for a, b in self._segments()]
+        longest, steps = (max(lengths) for lengths in zip(*spans, strict=True))
+        self.rows = _bucket(max(longest, TAIL), 128)
+        few = int(np.clip(2**18 // len(self.tables), 256, 2**14))
+        self.steps = _bucket(max(steps, TAIL) + 1, few) if self.program.schedule is None else 1
+
+    def compile(self) -> None:
+        """Compiles what `run` will call: a segment of no steps."""
+        gaps = np.zeros(self.rows, np.int64)
+        self._block(np.arange(1), 0, gaps, self._sizes(0, 0), 0, self.devices[0])
+
+    def run(self) -> Records:
+        self.length = np.full(self.n, len(self.marks))
+        self.end = np.zeros(self.n, np.int64)
+        self.going = np.ones(self.n, bool)
+        alive = np.arange(self.n)
+        for begin, stop in self._segments():
+            self._segment(alive, begin, stop)
+            alive = alive[self.going[alive]]
+            if not len(alive):
+                break
+        end = _points(self.state.x).astype(float)
+        return self._records(end, self._tail(np.flatnonzero(self.columns["going"])))
+
+    def _tail(self, budget: np.ndarray) -> np.ndarray | None:
+        """The iterates x_T ... x_{T+TAIL} of the lanes that used up their steps."""
+        if not self.tails or not len(budget):
+            return None
+        T, tail = int(self.marks[-1]), np.full((self.n, TAIL + 1, self.program.dim), np.nan)
+        stride = TAIL if self.program.keep_path else 1  # without paths, a step at a time
+        for t in range(0, TAIL, stride):
+            gaps = np.zeros(self.rows, np.int64)
+            gaps[:stride] = 1
+            sizes = self._sizes(T + t, T + t + stride)
+            for i in range(0, len(budget), self.block):
+                members = budget[i : i + self.block]
+                device = self.devices[(i // self.block) % len(self.devices)]
+                out = self._block(members, 1, gaps, sizes, stride, device)
+                if self.program.keep_path:
+                    tail[members, :TAIL] = np.moveaxis(out.rows["x"][:TAIL], -1, 0)
+                else:
+                    tail[members, t] = _points(self.state.x)[members]
+                self._store(members, out.state)
+        tail[budget, TAIL] = _points(self.state.x)[budget]
+        return tail
+
+    def _segments(self) -> Iterator[tuple[int, int]]:
+        """Ranges of record points; lanes may leave between them."""
+        gaps, begin, cap = np.diff(self.marks), 0, max(64, TABLE_NUMBERS // len(self.tables))
+        if not len(gaps):
+            yield 0, 0  # no step: the start alone is looked at
+        while begin < len(gaps):
+            t = self.marks[begin]
+            until = t + min(max(t, FIRST_SEGMENT), cap)
+            stop = max(int(np.searchsorted(self.marks, until, "right")) - 1, begin + 1)
+            stop = min(stop, begin + 4096)
+            yield begin, stop
+            begin = stop
+
+    def _segment(self, alive: np.ndarray, begin: int, stop: int) -> None:
+        gaps = np.zeros(self.rows, np.int64)
+        gaps[: stop - begin] = np.diff(self.marks[begin : stop + 1])
+        sizes = self._sizes(int(self.marks[begin]), int(self.marks[stop]))
+        blocks = [alive[i : i + self.block] for i in range(0, len(alive), self.block)]
+        tasks = [
+            self.workers.submit(self._block, members, begin, gaps, sizes, stop - begin, device)
+            for members, device in zip(blocks, _cycle(self.devices), strict=False)
+        ]
+        for members, task in zip(blocks, tasks, strict=True):
+            self._collect(members, begin, stop, task.result())
+
+    def _block(
+        self, members: np.ndarray, begin: int, gaps: Any, sizes: Any, rows: int, device: Any
+    ) -> descent.Segment:
+        m = len(members)
+        index = np.concatenate([members, np.full(self.block - m, members[0])])
+        lanes = jax.tree.map(lambda a: a[..., index], self.lanes)
+        lanes.gtol2[m:] = np.inf
+        with jax.default_device(device):
+            if begin == 0:
+                state = descent.start(self.program, lanes, self.x0[:, index])
+            else:
+                state = jax.tree.map(lambda a: a[..., index], self.state)
+            out = descent.segment(self.program, self.shared, lanes, state, sizes, gaps, rows)
+            return jax.tree.map(lambda a: np.asarray(a)[..., :m], out)
+
+    def _collect(self, members: np.ndarray, begin: int, stop: int, out: descent.Segment) -> None:
+        rows = stop - begin
+        for name, seen in out.rows.items():
+            if name not in self.columns:
+                shape = (self.n, len(self.marks), *seen.shape[1:-1])
+                self.columns[name] = np.full(shape, np.nan)
+            self.columns[name][members, begin:stop] = np.moveaxis(seen[:rows], -1, 0)
+        if self.state is None:
+            self.state = jax.tree.map(
+                lambda a: np.zeros((*a.shape[:-1], self.n), a.dtype), out.state
+            )
+        self._store(members, out.state)
+        t = out.state.t
+        self.computed += int(t.sum() - self.marks[begin] * len(members))
+        self.going[members] = out.active & (t < self.marks[-1])
+        done = ~self.going[members]
+        who, row = members[done], np.searchsorted(self.marks[:-1], t[done], "left")
+        self.length[who], self.end[who] = row + 1, t[done]
+        for name, seen in out.last.items():
+            self.columns[name][who, row] = np.moveaxis(seen, -1, 0)[done]
+        self.columns.setdefault("going", np.zeros(self.n))[who] = out.active[done]
+
+    def _store(self, members: np.ndarray, state: descent.State) -> None:
+        for kept, new in zip(jax.tree.leaves(self.state), jax.tree.leaves(state), strict=True):
+            kept[..., members] = new
+
+    def _sizes(self, t0: int, t1: int) -> np.ndarray:
+        """Step sizes of the steps t0 to t1, one column a table; padded."""
+        t = np.arange(t0, t1 + 1)
+        table = np.ones((self.steps, _bucket(len(self.tables), 1)), self.x0.dtype)
+        if self.program.schedule is None:
+            for column, sizes in enumerate(self.tables):
+                table[: len(t), column] = sizes(t)
+        return table
+
+    def _records(self, end: np.ndarray, tail: np.ndarray | None) -> Records:
+        columns, rows = self.columns, len(self.marks)
+        going = columns.pop("going")
+        path = columns.pop("x", None)
+        step = np.broadcast_to(self.marks.astype(float), (self.n, rows)).copy()
+        step[np.arange(self.n), self.length - 1] = self.end
+        columns["step"] = step
+        columns["angle"] = 2 * np.arctan(columns.pop("tan_half_angle"))
+        columns["grad_evals"] = step.copy()
+        for name in ("f_evals", "hvp_evals"):
+            columns.setdefault(name, np.zeros((self.n, rows)))
+        columns["gap"] = columns["loss"] - self.f_star[:, None]
+        columns.setdefault("distance", np.full((self.n, rows), np.nan))
+        final = (np.arange(self.n), self.length - 1)
+        # What stopped with a large gradient stopped since |g|^2, or f, overflowed; with gtol = 0,
+        # what stopped with a small one stopped since |g|^2 underflowed, which is convergence.
+        gtol = 1.001 * np.sqrt(np.asarray(self.lanes.gtol2, float))
+        small = columns["grad_norm"][final] <= np.maximum(gtol, 1.0)
+        small &= np.isfinite(columns["loss"][final])
+        status = np.where(going > 0, "budget", np.where(small, "converged", "diverged"))
+        return Records(columns, self.length, end, status, path, tail=tail)
+
+
+def _points(x: Any) -> np.ndarray:
+    """Points of all lanes `[n, d]`, a copy."""
+    return np.stack(x, axis=-1) if isinstance(x, tuple) else np.array(x.T)
+
+
+def _cycle(devices: Sequence[Any]) -> Iterator[Any]:
+    while True:
+        yield from devices
+
+
+def _bucket(count: int, least: int) -> int:
+    """The next power of two: few shapes, so few programs."""
+    return max(least, 1 << (count - 1).bit_length())
