@@ -80,6 +80,51 @@ def test_degenerate_sets_are_one_row(
     assert result.found == result.known
 
 
+def himmelblau_of(u: Any) -> Any:
+    return (u[0] ** 2 + u[1] - 11) ** 2 + (u[0] + u[1] ** 2 - 7) ** 2
+
+
+def wells_of(u: Any) -> Any:
+    return jnp.sum(0.25 * u**4 - 0.5 * u**2)
+
+
+@pytest.mark.parametrize("c", [1e-100, 1e-8, 1e-3, 1.0, 1e3, 1e8])
+@pytest.mark.parametrize(
+    ("f", "side", "middle"),
+    [(himmelblau_of, 6.0, (0, 0)), (wells_of, 2.0, (0, 0)), (wells_of, 2.0, (5, 0))],
+)
+def test_a_census_knows_no_units_of_length(
+    f: Any, side: float, middle: tuple[float, float], c: float
+) -> None:
+    """f((x - middle) / c) has the points of f, scaled, on the domain scaled; middles are for c that
+    leave digits to tell the points apart."""
+    at = np.array(middle, float) if c > 1e-9 else np.zeros(2)
+    box = np.array([[-side, side]] * 2)
+    plain = take_census(Objective(f, 2), box).table
+    result = take_census(Objective(lambda x: f((x - at) / c), 2), at[:, None] + c * box)
+    table = result.table
+    assert result.exact
+    assert table["certified"].all()
+    xs = ["x0", "x1"]
+    near = np.abs((table[xs].to_numpy() - at)[:, None] / c - plain[xs].to_numpy()[None]).max(axis=2)
+    order = near.argmin(axis=1)
+    assert sorted(order) == list(range(9))
+    assert near.min(axis=1).max() < 1e-8 + 2e-15 * np.abs(at).max() / c
+    assert (table["index"].to_numpy() == plain["index"].to_numpy()[order]).all()
+    assert table["f"].is_monotonic_increasing or np.ptp(np.sort(table["f"]) - table["f"]) < 1e-8
+
+
+def test_a_census_knows_each_side_of_its_domain() -> None:
+    def f(x: Any) -> Any:
+        return wells_of(x / np.array([1e-5, 1.0]))
+
+    result = take_census(Objective(f, 2), [(-2e-5, 2e-5), (-2, 2)])
+    assert result.exact
+    assert len(result.points) == 9
+    wide = take_census(Objective(himmelblau_of, 2), [(-1e4, 1e4)] * 2)
+    assert len(wide.points) == 9
+
+
 def test_branch_and_prune_alone_finds_all() -> None:
     for name, count in (("himmelblau", 9), ("six_hump_camel", 15), ("rastrigin", 441)):
         objective = registry.build("objective", name, {})

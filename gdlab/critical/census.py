@@ -26,7 +26,8 @@ from gdlab.critical.certificate import certify
 from gdlab.critical.derivatives import DENSE, Derivatives
 from gdlab.critical.enclosure import NotCertifiable
 from gdlab.critical.euler import Euler, euler_check
-from gdlab.critical.polish import levenberg, norm, polish
+from gdlab.critical.lengths import base, lengths, within
+from gdlab.critical.polish import levenberg, polish
 from gdlab.critical.prune import Proof, prune
 from gdlab.critical.verdict import CRITICAL, judge
 from gdlab.errors import UsageError
@@ -189,7 +190,7 @@ def take_census(
         patience: ends after so many starts without a new point.
         certified: whether to try proofs; `auto`: branch and prune for d <= 3, single points for
             d <= 8.
-        tolerance: points closer than this, relative to their size, are one.
+        tolerance: points closer than this, relative to their lengths (`lengths.py`), are one.
         most_points: ends once so many points are known.
         seconds: of each of the two searches, at most.
         seed: of the Sobol sequence.
@@ -248,7 +249,8 @@ class _Pool:
     """The points seen so far."""
 
     def __init__(self, objective: Objective, box: np.ndarray, tolerance: float) -> None:
-        self.objective, self.box, self.tolerance = objective, box, tolerance
+        self.objective, self.box, self.tolerance = within(objective, box), box, tolerance
+        self.units = base(box, len(box))
         self.points: list[Verdict] = []
         self.hits: list[int] = []
         self.refused = np.zeros((0, len(box)))  # ends of Newton that are no critical points
@@ -262,26 +264,26 @@ class _Pool:
         at = Derivatives([self.objective], nobody)
         far = np.full(len(x), np.inf)
         p = polish(at, x, nobody, far, far, relative=1e-2)
-        size = np.maximum(1.0, np.abs(p.x).max(axis=1, initial=0.0))
         with np.errstate(all="ignore"):
             kept = np.where(
                 np.abs(p.eigenvalues) <= 1e-12 * np.abs(p.eigenvalues).max(axis=1)[:, None],
                 0.0,
                 p.eigenvalues,
             )
-            step = norm(levenberg(p.g, kept, p.vectors, np.zeros(len(x))))
-            good = np.isfinite(p.x).all(axis=1) & (step <= 1e-6 * size)
+            step = np.abs(levenberg(p.g, kept, p.vectors, np.zeros(len(x))))
+            close = np.all(step <= 1e-6 * lengths(self.box, p.x), axis=1)
+            good = np.isfinite(p.x).all(axis=1) & close
         return self.take(p.x[good])
 
     def take(self, ends: Float[np.ndarray, "m d"]) -> bool:
         """Counts ends of Newton; judges those that are new."""
-        slack = 1e-9 * np.maximum(1.0, np.abs(self.box).max())
+        slack = 1e-9 * lengths(self.box, self.box.T).max(axis=0)
         inside = (ends >= self.box[:, 0] - slack) & (ends <= self.box[:, 1] + slack)
         ends = ends[inside.all(axis=1)]
         new = self._count(ends)
         if not len(new):
             return False
-        first = _distinct(new, self.tolerance)
+        first = self._distinct(new)
         verdicts = judge(self.objective, first, "converged", np.inf, certified=False)
         before = self.count
         fine = [
@@ -303,11 +305,11 @@ class _Pool:
         if not verdicts:
             return []
         x = np.array([v.x for v in verdicts])
-        size = self.tolerance * np.maximum(1.0, np.abs(x).max(axis=1))
+        size = self._size(x)
         new = np.ones(len(x), bool)
         if self.points:
-            new = _nearest(np.array([v.x for v in self.points]), x)[0] > size
-        for i, j in cKDTree(x).query_pairs(float(size.max()), p=np.inf):
+            new = self._nearest(np.array([v.x for v in self.points]), x)[0] > size
+        for i, j in cKDTree(x / self.units).query_pairs(float(size.max()), p=np.inf):
             if new[i]:
                 new[j] = False
         return [v for v, is_new in zip(verdicts, new, strict=True) if is_new]
@@ -316,23 +318,42 @@ class _Pool:
         """Adds to the hits of known points; returns the ends that are near none."""
         if not len(ends):
             return ends
-        size = np.maximum(1.0, np.abs(ends).max(axis=1))
+        size = self._size(ends)
         near = np.zeros(len(ends), bool)
         if self.points:
-            distance, which = _nearest(np.array([v.x for v in self.points]), ends)
+            distance, which = self._nearest(np.array([v.x for v in self.points]), ends)
             reach = np.array([100.0 if v.nullity else 1.0 for v in self.points])[which]
-            near = distance <= reach * self.tolerance * size
+            near = distance <= reach * size
             for k, count in zip(*np.unique(which[near], return_counts=True), strict=True):
                 self.hits[k] += int(count)
             self.arrived += int(near.sum())
         if len(self.refused):
-            near |= _nearest(self.refused, ends)[0] <= self.tolerance * size
+            near |= self._nearest(self.refused, ends)[0] <= size
         return ends[~near]
+
+    def _size(self, x: np.ndarray) -> np.ndarray:
+        """Distance within which points are one with x, in units."""
+        return self.tolerance * np.max(lengths(self.box, x) / self.units, axis=1, initial=0.0)
+
+    def _nearest(self, points: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distance to the nearest of the points, in units, and which it is."""
+        distance, which = cKDTree(points / self.units).query(x / self.units, p=np.inf)
+        return np.asarray(distance), np.asarray(which)
+
+    def _distinct(self, x: np.ndarray) -> np.ndarray:
+        """One of each cluster of points: those on the same cell of a grid, cells four tolerances
+        wide, shifted so that round numbers are not on its lines."""
+        cell = 4 * self.units * self._size(x).max(initial=0.0)
+        return x[np.sort(np.unique(np.floor(x / cell + 0.3819), axis=0, return_index=True)[1])]
+
+    def near(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Whether each x is one with one of the points."""
+        return self._nearest(points, x)[0] <= self._size(x)
 
     def _preference(self, k: int) -> tuple[int, bool, float]:
         """Who stands for a set: of the generic nullity, a known point, near the origin."""
         v = self.points[k]
-        return v.nullity, v.reached is None, round(float(np.linalg.norm(v.x)), 6)
+        return v.nullity, v.reached is None, round(float(np.linalg.norm(v.x / self.units)), 6)
 
     def rows(self) -> tuple[list[Verdict], list[int], list[int]]:
         """Points and degenerate sets, lowest f first: verdicts, hits, distinct points.
@@ -355,21 +376,11 @@ class _Pool:
                 rows.append((self.points[least], sum(hits), len(members)))
             else:
                 rows += [(self.points[k], self.hits[k], 1) for k in members]
-        rows.sort(key=lambda row: (round(row[0].value, 9), tuple(np.round(row[0].x, 6))))
+        rows.sort(
+            key=lambda row: (round(row[0].value, 9), tuple(np.round(row[0].x / self.units, 6)))
+        )
         verdicts, counts, sets = zip(*rows, strict=True) if rows else ((), (), ())
         return list(verdicts), list(counts), list(sets)
-
-
-def _nearest(points: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    distance, which = cKDTree(points).query(x, p=np.inf)
-    return np.asarray(distance), np.asarray(which)
-
-
-def _distinct(x: np.ndarray, tolerance: float) -> np.ndarray:
-    """One of each cluster of points: those on the same cell of a grid, cells four tolerances wide,
-    shifted so that round numbers are not on its lines."""
-    cell = 4 * tolerance * max(1.0, float(np.abs(x).max(initial=0.0)))
-    return x[np.sort(np.unique(np.floor(x / cell + 0.3819), axis=0, return_index=True)[1])]
 
 
 def _prove(
@@ -417,15 +428,14 @@ def _mark(objective: Objective, pool: _Pool, proof: Proof | None) -> None:
     if not isolated:
         return
     x = np.array([pool.points[k].x for k in isolated])
-    size = np.maximum(1.0, np.abs(x).max(axis=1))
+    radius = 1e-7 * lengths(pool.box, x)
     proved = np.zeros(len(x), bool)
     if proof is not None and len(proof.roots):
-        apart, _ = _nearest(proof.roots.mean(axis=2), x)
-        proved = apart <= pool.tolerance * size
+        proved = pool.near(proof.roots.mean(axis=2), x)
     for begin in range(0, len(x), 4096):
         rest = begin + np.flatnonzero(~proved[begin : begin + 4096])
         if len(rest):
-            proved[rest] = certify(objective, x[rest], 1e-7 * size[rest])
+            proved[rest] = certify(objective, x[rest], radius[rest])
     for k, sure in zip(isolated, proved, strict=True):
         pool.points[k] = replace(pool.points[k], certified=bool(sure))
 
@@ -439,7 +449,8 @@ def _score(result: Census, objective: Objective) -> None:
     if known is None:
         return
     low, high = result.domain.T
-    here = np.all((known.x >= low - 1e-9) & (known.x <= high + 1e-9), axis=1)
+    slack = 1e-9 * base(result.domain, objective.dim)
+    here = np.all((known.x >= low - slack) & (known.x <= high + slack), axis=1)
     reached = {v.reached: v for v in result.points if v.reached is not None}
     levels = [v.value for v, many in zip(result.points, result.sets, strict=True) if many > 1]
     result.known, result.complete = int(here.sum()), known.complete

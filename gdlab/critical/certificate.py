@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from gdlab.critical import interval as iv
 from gdlab.critical.enclosure import Boxes, Enclosure, NotCertifiable
 from gdlab.critical.interval import Interval
+from gdlab.critical.lengths import scales
 from gdlab.types import Objective, Verdict
 
 BATCH = 4096  # boxes at a time
@@ -63,17 +64,21 @@ def inside(K: Interval, lo: np.ndarray, hi: np.ndarray) -> Bool[np.ndarray, " B"
 def certify(
     objective: Objective | Enclosure,
     x: Float[np.ndarray, "m d"],
-    radius: float | Float[np.ndarray, " m"] = 1e-7,
+    radius: float | Float[np.ndarray, " m"] | Float[np.ndarray, "m d"] = 1e-7,
     data: Boxes = None,
 ) -> Bool[np.ndarray, " m"]:
-    """Whether exactly one critical point is proved to lie within `radius` (maximum norm) of each x.
+    """Whether exactly one critical point is proved to lie within `radius` of each x.
+
+    Args:
+        radius: along all axes, or along each `[m, d]`.
 
     Raises:
         NotCertifiable: f uses an operation without an interval form; the message is its name.
     """
     enclosure = objective if isinstance(objective, Enclosure) else Enclosure(objective)
     x = np.atleast_2d(np.asarray(x, float))
-    r = np.broadcast_to(np.asarray(radius, float), (len(x),))[:, None]
+    r = np.asarray(radius, float)
+    r = np.broadcast_to(r if r.ndim == 2 else r[..., None], x.shape)
     lo, hi = x - r, x + r
     H = enclosure.H(lo, hi, data)
     return inside(krawczyk(enclosure, lo, hi, H, data), lo, hi)
@@ -84,7 +89,7 @@ def certify_verdicts(
 ) -> None:
     """Marks in place the verdicts whose point the test proves; the objectives share their code.
 
-    Points that agree to nine digits are tried once: their boxes have a radius of 1e-7.
+    Points within 1e-9 of their length are tried once: their boxes have a radius of 1e-7 of it.
     """
     members = [i for i, v in enumerate(verdicts) if v.kind in ("minimum", "maximum", "saddle")]
     if not members:
@@ -103,7 +108,10 @@ def certify_verdicts(
         )
         same = np.ravel(np.unique(flat, axis=0, return_inverse=True)[1])
     mine = owner[members]
-    key = np.column_stack([same[mine], np.round(x / 1e-9) + 0.0])
+    length = scales(objectives, mine, x)
+    # A power of two, so that neighbours of a place are rounded alike.
+    grid = 1e-9 * np.exp2(np.round(np.log2(length)))[:, None]
+    key = np.column_stack([same[mine], grid, np.round(x / grid) + 0.0])
     _, sample, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
     proved = np.zeros(len(sample), bool)
     try:
@@ -114,8 +122,8 @@ def certify_verdicts(
                 tables[n][mine[part]] if n in tables else np.asarray((first.data or {})[n])[None]
                 for n in names
             ]
-            scale = np.maximum(1.0, np.abs(x[part]).max(axis=1))
-            proved[begin : begin + BATCH] = certify(enclosure, x[part], 1e-7 * scale, data)
+            radius = 1e-7 * length[part]
+            proved[begin : begin + BATCH] = certify(enclosure, x[part], radius, data)
     except NotCertifiable as reason:
         note = f"numerical: no interval form of {reason}"
         for i in members:

@@ -51,7 +51,8 @@ def norm(a: Float[np.ndarray, "m *s"]) -> Float[np.ndarray, " m"]:
     flat = np.abs(a.reshape(len(a), math.prod(a.shape[1:])))
     largest = flat.max(axis=1, initial=0.0)
     safe = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
-    return safe * np.sqrt(np.sum((flat / safe[:, None]) ** 2, axis=1))
+    with np.errstate(over="ignore"):  # in rows that are not finite
+        return safe * np.sqrt(np.sum((flat / safe[:, None]) ** 2, axis=1))
 
 
 def eigen(H: Float[np.ndarray, "m d d"]) -> tuple[np.ndarray, np.ndarray]:

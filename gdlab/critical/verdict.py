@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 
 from gdlab.critical.derivatives import DENSE, Derivatives
 from gdlab.critical.evidence import Evidence, fading, weigh
+from gdlab.critical.lengths import scales
 from gdlab.critical.polish import Polished, norm, polish
 from gdlab.types import Objective, Verdict
 
@@ -79,22 +80,12 @@ def judge(
             verdicts[i] = verdict
     if tail is not None:
         for i in np.flatnonzero(status == "budget"):
-            verdicts[i] = _cycling(verdicts[i], np.asarray(tail[i], float))
+            iterates = np.asarray(tail[i], float)
+            length = float(scales(objectives, owner[[i]], np.nan_to_num(iterates[-1:]))[0])
+            verdicts[i] = _cycling(verdicts[i], iterates, length)
     if certified is True or (certified == "auto" and d <= CERTIFY):
         _certify(objectives, owner, verdicts)
     return verdicts
-
-
-def scales(objectives: Sequence[Objective], owner: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Length against which distances at each point are small: its size or 1, or the domain's half
-    width where that is less."""
-    half = [np.inf if o.facts.domain is None else _half(o.facts.domain) for o in objectives]
-    size = np.maximum(np.abs(x).max(axis=1, initial=0.0), 1.0)
-    return np.minimum(size, np.array(half)[owner])
-
-
-def _half(domain: np.ndarray) -> float:
-    return max(float(np.max(domain[:, 1] - domain[:, 0])) / 2, 1e-300)
 
 
 def _diverged(x: np.ndarray) -> Verdict:
@@ -227,7 +218,7 @@ def _reached(
             apart = np.linalg.norm(x[mine, None] - known.x[None], axis=-1)
             nearest = apart.argmin(axis=1)
             distance = apart[np.arange(len(mine)), nearest]
-        near = distance <= NEAR * np.maximum(1.0, np.abs(x[mine]).max(axis=1))
+        near = distance <= NEAR * scales(objectives, owner[mine], x[mine])
         out[mine[near]] = nearest[near]
     return out
 
@@ -259,12 +250,15 @@ def _words(kind: str, index: int) -> str:
     )
 
 
-def period_of(tail: Float[np.ndarray, "m d"], tolerance: float = 1e-6) -> int | None:
+def period_of(
+    tail: Float[np.ndarray, "m d"], tolerance: float = 1e-6, length: float = 1.0
+) -> int | None:
     """Smallest p <= 16 after which the iterates repeat, None if they do not.
 
     |x_t - x_{t-p}| <= tolerance times the longest of the last p steps, for the last 2 p iterates.
     A descent that comes to rest within the tail (it converged late, or was stopped) takes no
-    steps at its end, and is no cycle; neither is p = 1, which is convergence.
+    steps at its end, and is no cycle; neither is p = 1, which is convergence. Steps below 1e-12 of
+    |x| or `length` are rounding.
     """
     m = len(tail)
     if m < 6 or not np.isfinite(tail).all():
@@ -273,7 +267,7 @@ def period_of(tail: Float[np.ndarray, "m d"], tolerance: float = 1e-6) -> int | 
         steps = np.linalg.norm(np.diff(tail, axis=0), axis=1)
     if not np.isfinite(steps).all():
         return None
-    least = 1e-12 * max(1.0, float(np.abs(tail[-1]).max()))
+    least = 1e-12 * max(length, float(np.abs(tail[-1]).max()))
     for p in range(2, min(PERIOD, m // 3) + 1):
         longest = steps[-p:].max()
         apart = np.linalg.norm(tail[-2 * p :] - tail[-3 * p : -p], axis=1).max()
@@ -282,11 +276,13 @@ def period_of(tail: Float[np.ndarray, "m d"], tolerance: float = 1e-6) -> int | 
     return None
 
 
-def _cycling(verdict: Verdict, tail: np.ndarray) -> Verdict:
-    period = period_of(tail)  # None where a row is not finite: no tail, or it went off
+def _cycling(verdict: Verdict, tail: np.ndarray, length: float) -> Verdict:
+    period = period_of(
+        tail, length=length
+    )  # None where a row is not finite: no tail, or it went off
     if period is None:
         return verdict
-    stable = all(period_of(tail, t) == period for t in (1e-5, 1e-7))
+    stable = all(period_of(tail, t, length) == period for t in (1e-5, 1e-7))
     return replace(
         verdict, kind="cycle", x=tail[-1], period=period, index=None, stable=stable,
         note=f"the iterates repeat after {period} steps",
