@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -246,6 +247,53 @@ def test_minima_are_joined_through_saddles() -> None:
     np.testing.assert_allclose(merges["height"], [13.31192627, 67.71915009, 104.01516292])
     assert merges["size"].tolist() == [2, 3, 4]
     np.testing.assert_allclose(graph.edges["barrier_low"], graph.edges["f"])
+
+
+def quartic_of(u: Any) -> Any:
+    return jnp.sum(u**4)
+
+
+def monkey_of(u: Any) -> Any:
+    return u[0] ** 3 - 3 * u[0] * u[1] ** 2 + jnp.sum(u * u) ** 2
+
+
+def flat_wells_of(u: Any) -> Any:
+    return (u[0] ** 2 - 1) ** 4 + u[1] ** 2
+
+
+def lopsided_of(u: Any) -> Any:
+    return u[0] ** 4 * (u[0] - 2) ** 2 + u[1] ** 2
+
+
+def inflection_of(u: Any) -> Any:
+    return u[0] ** 3 * (u[0] - 1) + u[1] ** 2
+
+
+def ring_of(u: Any) -> Any:
+    return (jnp.sum(u * u) - 1) ** 2
+
+
+@pytest.mark.parametrize("c", [1.0, 1e-8])
+@pytest.mark.parametrize(
+    ("f", "kinds", "joined"),
+    [
+        (quartic_of, ["degenerate"], []),
+        (monkey_of, ["minimum"] * 3, []),  # its degenerate point is no minimum
+        (flat_wells_of, ["degenerate"] * 2, [(0, 1)]),
+        (lopsided_of, ["degenerate", "minimum"], [(0, 1)]),
+        (inflection_of, ["minimum"], []),
+        (ring_of, ["degenerate"], []),
+    ],
+)
+def test_degenerate_minima_are_nodes(
+    f: Any, kinds: list[str], joined: list[tuple[int, int]], c: float
+) -> None:
+    objective = Objective(lambda x: f(x / c), 2)
+    result = take_census(objective, [(-3 * c, 3 * c)] * 2, certified=False)
+    found = landscape(objective, result.points, result.domain)
+    assert sorted(found.minima["kind"]) == kinds
+    assert sorted(nx.get_node_attributes(found.graph, "kind").values()) == kinds
+    assert [tuple(sorted(pair)) for pair in found.graph.edges()] == joined
 
 
 @pytest.mark.parametrize("eps", [1e-3, 1e-6, 1e-9])
