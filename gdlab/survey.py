@@ -97,7 +97,8 @@ def basins(args: Sequence[str], screen: Screen) -> int:
     dimension, error, _ = found.dimension()
     counts = {
         "starts": found.label.size,
-        "points": len(found.points),
+        "points": sum(v.kind != "cycle" for v in found.points),
+        "cycles": sum(v.kind == "cycle" for v in found.points),
         "steps": float(np.median(found.steps)),
         "boundary_dimension": dimension,
         "boundary_dimension_error": error,

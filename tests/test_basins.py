@@ -9,6 +9,7 @@ import pytest
 
 from gdlab import lab, objectives, registry, schedules
 from gdlab.critical.basins import assign, basins, box_dimension, shares_along, wilson
+from gdlab.critical.verdict import period_of, periods
 from gdlab.types import Objective
 
 
@@ -59,6 +60,77 @@ def test_starts_that_reach_nothing() -> None:
     assert (seen.label == -1).any()
     plateau = basins(objectives.three_minima(), [(-0.15, 0.15)], resolution=20, steps=10)
     assert set(np.unique(plateau.label)) == {-3}
+
+
+def bowl(x: Any) -> Any:
+    return 0.5 * (x[0] ** 2 + 0.25 * x[1] ** 2)
+
+
+CYCLES = [
+    # objective, domain, step size, starts a side, kinds with their shares; None: of any share
+    (objectives.himmelblau(), None, 0.01, 12, {}),
+    (objectives.himmelblau(), None, 0.018, 12, {"cycle of period 2": None}),
+    (objectives.himmelblau(), None, 0.03, 12,
+     {"cycle of period 2": None, "cycle of period 4": None}),
+    (objectives.double_well(1), None, 1.2, 40, {"cycle of period 2": 0.8}),
+    (objectives.double_well(4), None, 1.2, 10, {"cycle of period 2": None}),
+    # At 2 / L each start has a cycle of its own: they are one place.
+    (Objective(bowl, 2), [(-1, 1)] * 2, 2.0, 50, {"cycles of period 2": 1.0}),
+    (Objective(lambda x: bowl(x / 1e-8), 2), [(-1e-8, 1e-8)] * 2, 2e-16, 50,
+     {"cycles of period 2": 1.0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("objective", "domain", "eta", "resolution", "expected"), CYCLES)
+def test_descents_that_repeat_themselves_are_cycles(
+    objective: Objective,
+    domain: Any,
+    eta: float,
+    resolution: int,
+    expected: dict[str, float | None],
+) -> None:
+    rule = {"schedule": schedules.constant(eta), "steps": 1000}
+    seen = basins(objective, domain, resolution=resolution, **rule)
+    table = seen.table[seen.table["kind"].str.startswith("cycle")]
+    assert set(table["kind"]) == set(expected)
+    for kind, share in expected.items():
+        seen_share = table.loc[table["kind"] == kind, "share"].sum()
+        assert abs(seen_share - share) < 1e-12 if share is not None else seen_share > 0
+        assert f"{kind}" in seen.summary()
+    kinds = [v.kind for v in seen.points]
+    assert kinds == sorted(kinds, key=lambda kind: kind == "cycle")
+    fixed = objective.facts.domain if domain is None else np.array(domain, float)
+    middle = fixed.mean(axis=1)
+    for k, v in enumerate(seen.points):
+        if v.kind != "cycle":
+            continue
+        start = middle.copy()  # a start that goes there says the same of itself
+        for (axis, values), i in zip(seen.axes, np.argwhere(seen.label == k)[0], strict=True):
+            start[axis] = values[i]
+        alone = lab.descend(objective, start, **rule).verdict
+        assert (alone.kind, alone.period, v.stable) == ("cycle", v.period, True)
+
+
+def test_cycles_are_told_from_what_only_lingers() -> None:
+    t = np.arange(49.0)
+    tails = {
+        "period 3": (np.cos(2 * np.pi * t / 3), 3),
+        "period 16": (np.cos(2 * np.pi * t / 16), 16),
+        "period 17": (np.cos(2 * np.pi * t / 17), 0),
+        "contraction": ((-0.9) ** t, 0),
+        "at rest": (np.ones(49), 0),
+        "rounding": (1 + 2e-16 * (-1) ** t, 0),
+        "wandering": (np.cos(t), 0),
+        "gone": (np.where(t > 40, np.inf, 1.0), 0),
+        "not followed": (np.full(49, np.nan), 0),
+    }
+    together = periods(np.stack([x for x, _ in tails.values()])[..., None])
+    for row, (x, period) in zip(together, tails.values(), strict=True):
+        assert set(row) == {period}
+        assert (period_of(x[:, None]) or 0) == period
+    tiny = 1e-100 * (-1.0) ** t[:, None]
+    assert period_of(tiny) is None
+    assert period_of(tiny, length=1e-100) == 2
 
 
 def test_ends_beside_a_point_are_that_points() -> None:

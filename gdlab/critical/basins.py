@@ -2,7 +2,8 @@
 
 The grid covers a box, or a plane slice of it with the other coordinates fixed, and is descended as
 one run. End points are matched to the nearest critical point (known, or found on the way); those
-that match none are judged, one for each place.
+that match none are judged, one for each place. Descents that use up their steps are followed for
+some more: where their iterates repeat, they belong to a cycle.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from gdlab.critical.census import SET, check_domain
-from gdlab.critical.verdict import CRITICAL, judge
+from gdlab.critical.evidence import pattern
+from gdlab.critical.lengths import scales, within
+from gdlab.critical.verdict import CRITICAL, as_cycle, judge, periods
 from gdlab.errors import UsageError
 from gdlab.types import Method, Objective, Schedule, Verdict
 
 DIVERGED, UNFINISHED, PLATEAU = -1, -2, -3  # labels of starts that reach no critical point
 WORDS = {DIVERGED: "diverged", UNFINISHED: "not converged", PLATEAU: "plateau"}
-MATCH = 1e-5  # distance, relative to its size, at which an end point belongs to a point
+MATCH = 1e-5  # distance, relative to its length, at which an end point belongs to a point
 JUDGED = 512  # end points judged at a time
 ROUNDS = 8
 PART = 2**18  # starts in memory at once, with their records
+FOLLOWED = 3  # largest dimension in which following descents that use up their steps is cheap ...
+FEW = 2**14  # ... but so few starts are followed in any
+MANY = "one of many cycles of this period"
+CYCLES = 16  # cycles of one period that are places of their own; of more, all are one place
 Z = 1.959963984540054  # 95 %
 
 
@@ -39,7 +46,7 @@ class Basins:
         axes: the two coordinates that vary (one, for d = 1), and their values `[r]` each.
         label: of each start `[r, r]` (first index: first coordinate): position in `points`, or
             -1 diverged, -2 not converged, -3 plateau.
-        points: verdicts of the critical points that were reached.
+        points: verdicts of the critical points that were reached, then of the cycles.
         steps: steps that each start took `[r, r]`.
     """
 
@@ -62,7 +69,10 @@ class Basins:
             }  # fmt: skip
             if label >= 0:
                 v = self.points[label]
-                row |= {"kind": v.kind, "index": v.index, "f": v.value, "reached": v.reached}
+                kind = v.kind
+                if kind == "cycle":
+                    kind = v.label.replace("cycle", "cycles") if v.note == MANY else v.label
+                row |= {"kind": kind, "index": v.index, "f": v.value, "reached": v.reached}
                 row |= {f"x{i}": x for i, x in enumerate(v.x[:8])}
             rows.append(row)
         table = pd.DataFrame(rows).astype({"index": "Int64", "reached": "Int64"})
@@ -91,6 +101,7 @@ class Basins:
             where = ", ".join(
                 f"{row[f'x{i}']:.6g}" for i in range(3) if not pd.isna(row.get(f"x{i}", np.nan))
             )
+            where = "" if row["kind"].startswith("cycles") else where
             name = f"{row['kind']}{f' at ({where})' if where else ''}"
             lines.append(f"  {row['share']:.4f} [{row['low']:.4f}, {row['high']:.4f}]  {name}")
         D, error, counts = self.dimension()
@@ -155,6 +166,8 @@ def basins(
 ) -> Basins:
     """Descends from a grid of starts and says where each goes.
 
+    Cycles are named where d <= 3 or the starts are few (2^14).
+
     Args:
         domain: `[d, 2]`; default: the objective's own.
         resolution: starts along each axis.
@@ -186,18 +199,25 @@ def basins(
     if schedule is None:
         smooth = objective.facts.L is not None
         schedule = schedules.constant(1.0, "1/L") if smooth else schedules.constant(0.01)
+    objective = within(objective, box)
+    follow = d <= FOLLOWED or len(x0) <= FEW
+    cycles: list[_Cycles] = []
     ends: list[np.ndarray] = []
     status: list[np.ndarray] = []
     taken: list[np.ndarray] = []
     for begin in range(0, len(x0), PART):
         part = sweep.descents(
             objective, x0[begin : begin + PART], method=method, schedule=schedule, steps=steps,
-            gtol=gtol, record="ends",
+            gtol=gtol, record="ends", tails=follow,
         )  # fmt: skip
+        if part.tail is not None:
+            cycles.append(_repeating(objective, part.tail, begin))
         ends.append(part.x)
         status.append(np.asarray(part.status))
         taken.append(np.asarray(part.steps))
     label, points = assign(objective, np.concatenate(ends), np.concatenate(status), gtol)
+    if cycles:
+        points += _name(objective, cycles, label, len(points))
     counts = np.concatenate(taken).reshape(shape)
     named = tuple(zip(vary, lines, strict=True))
     return Basins(objective.name, named, label.reshape(shape), points, counts)
@@ -221,13 +241,14 @@ def assign(
     seeds = x[:0] if known is None else known.x[:JUDGED]
     refused = x[:0]
     for turn in range(ROUNDS):
-        places = seeds if turn == 0 and len(seeds) else _places(x[open_])[:JUDGED]
+        places = seeds if turn == 0 and len(seeds) else _places(objective, x[open_])[:JUDGED]
         verdicts = judge(objective, places, "converged", max(gtol, 1e-8), certified="auto")
-        points += _apart([v for v in verdicts if v.kind in CRITICAL and not _near(points, v)])
+        critical = [v for v in verdicts if v.kind in CRITICAL]
+        points += _apart(objective, [v for v in critical if not _near(objective, points, v)])
         bad = np.array([v.kind not in CRITICAL for v in verdicts], bool)
         if turn or not len(seeds):
             refused = np.vstack([refused, places[bad]])
-        open_ = _match(x, label, open_, points, refused)
+        open_ = _match(objective, x, label, open_, points, refused)
         if not len(open_):
             break
     label[open_] = PLATEAU
@@ -258,26 +279,36 @@ def _one_a_set(label: Int[np.ndarray, " n"], points: list[Verdict]) -> list[Verd
     return out
 
 
-def _places(x: np.ndarray) -> np.ndarray:
+def _length(objective: Objective, x: np.ndarray) -> np.ndarray:
+    return scales([objective], np.zeros(len(x), int), x)
+
+
+def _places(objective: Objective, x: np.ndarray) -> np.ndarray:
     """One end point of each cell of a grid that is wide against `MATCH`."""
-    cell = 100 * MATCH * max(1.0, float(np.abs(x).max(initial=0.0)))
+    cell = 100 * MATCH * float(_length(objective, x).max(initial=1e-300))
     return x[np.sort(np.unique(np.floor(x / cell + 0.3819), axis=0, return_index=True)[1])]
 
 
-def _near(points: list[Verdict], v: Verdict) -> bool:
-    return any(np.abs(p.x - v.x).max() <= MATCH * max(1.0, np.abs(v.x).max()) for p in points)
+def _near(objective: Objective, points: list[Verdict], v: Verdict) -> bool:
+    reach = MATCH * float(_length(objective, v.x[None])[0])
+    return any(np.abs(p.x - v.x).max() <= reach for p in points)
 
 
-def _apart(verdicts: list[Verdict]) -> list[Verdict]:
+def _apart(objective: Objective, verdicts: list[Verdict]) -> list[Verdict]:
     kept: list[Verdict] = []
     for v in verdicts:
-        if not _near(kept, v):
+        if not _near(objective, kept, v):
             kept.append(v)
     return kept
 
 
 def _match(
-    x: np.ndarray, label: np.ndarray, open_: np.ndarray, points: list[Verdict], refused: np.ndarray
+    objective: Objective,
+    x: np.ndarray,
+    label: np.ndarray,
+    open_: np.ndarray,
+    points: list[Verdict],
+    refused: np.ndarray,
 ) -> np.ndarray:
     """Labels end points near a point, or near a refused place; returns those that are left."""
     if points:
@@ -286,15 +317,79 @@ def _match(
         )
         # Degenerate points are approached slowly: |grad f| <= gtol is met farther away.
         reach = np.array([MATCH if not p.nullity else 1e-2 for p in points])[nearest]
-        hit = distance <= reach * np.maximum(1.0, np.abs(x[open_]).max(axis=1))
+        hit = distance <= reach * _length(objective, x[open_])
         label[open_[hit]] = nearest[hit]
         open_ = open_[~hit]
     if len(refused) and len(open_):
-        cell = 100 * MATCH * np.maximum(1.0, np.abs(x[open_]).max(axis=1))
+        cell = 100 * MATCH * _length(objective, x[open_])
         hit = cKDTree(refused).query(x[open_], p=np.inf)[0] <= cell
         label[open_[hit]] = PLATEAU
         open_ = open_[~hit]
     return open_
+
+
+@dataclass(frozen=True, eq=False)
+class _Cycles:
+    """Starts whose descents came to repeat themselves: which, after how many steps, whether so at
+    any tolerance, and one iterate of each that is the same for all that share an orbit."""
+
+    starts: Int[np.ndarray, " m"]
+    period: Int[np.ndarray, " m"]
+    stable: Bool[np.ndarray, " m"]
+    x: Float[np.ndarray, "m d"]
+
+
+def _repeating(objective: Objective, tail: Float[np.ndarray, "n t d"], begin: int) -> _Cycles:
+    """The cycles among the last iterates of starts `begin`, `begin` + 1 ..."""
+    starts = np.flatnonzero(np.isfinite(tail[:, -1]).all(axis=1))
+    found = []
+    for k in range(0, len(starts), FEW):
+        which = starts[k : k + FEW]
+        last = tail[which]
+        length = _length(objective, last[:, -1])
+        asked = periods(last, length=length)
+        period, stable = asked[:, 0], np.all(asked == asked[:, :1], axis=1)
+        cyclic = period > 0
+        which, last, period, stable = (a[cyclic] for a in (which, last, period, stable))
+        # Of the last p iterates, the lowest along a direction without symmetry.
+        late = np.arange(last.shape[1]) >= last.shape[1] - period[:, None]
+        height = np.where(late, last @ pattern(last.shape[2]), np.inf)
+        x = last[np.arange(len(last)), height.argmin(axis=1)]
+        found.append((begin + which, period, stable, x))
+    return _Cycles(*(np.concatenate(a) for a in zip(*found, strict=True)))
+
+
+def _name(
+    objective: Objective, parts: list[_Cycles], label: Int[np.ndarray, " n"], first: int
+) -> list[Verdict]:
+    """One verdict a cycle, the first with the label `first`; labels the starts, in place.
+
+    Where a period has many cycles, as with a step size at the very limit, they are one place.
+    """
+    names = ("starts", "period", "stable", "x")
+    starts, period, stable, x = (np.concatenate([getattr(c, n) for c in parts]) for n in names)
+    out: list[Verdict] = []
+    for p in np.unique(period):
+        mine = np.flatnonzero(period == p)
+        cell = 100 * MATCH * float(_length(objective, x[mine]).max())
+        tree = cKDTree(x[mine])
+        places: list[int] = []
+        home = np.full(len(mine), -1)
+        while len(places) <= CYCLES and (home < 0).any():
+            here = int(np.argmax(home < 0))
+            ball = np.array(tree.query_ball_point(x[mine[here]], cell, p=np.inf))
+            home[ball[home[ball] < 0]] = len(places)
+            places.append(here)
+        many = len(places) > CYCLES
+        if many:
+            home, places = np.zeros(len(mine), int), places[:1]
+        verdicts = judge(objective, x[mine[places]], "budget", 0.0, certified=False)
+        for k, v in enumerate(verdicts):
+            lane = mine[places[k]]
+            v = as_cycle(v, x[lane], int(p), bool(stable[mine[home == k]].all()))
+            out.append(replace(v, note=MANY) if many else v)
+        label[starts[mine]] = first + len(out) - len(verdicts) + home
+    return out
 
 
 def shares_along(

@@ -260,31 +260,53 @@ def period_of(
     steps at its end, and is no cycle; neither is p = 1, which is convergence. Steps below 1e-12 of
     |x| or `length` are rounding.
     """
-    m = len(tail)
-    if m < 6 or not np.isfinite(tail).all():
-        return None
-    with np.errstate(over="ignore"):
-        steps = np.linalg.norm(np.diff(tail, axis=0), axis=1)
-    if not np.isfinite(steps).all():
-        return None
-    least = 1e-12 * max(length, float(np.abs(tail[-1]).max()))
-    for p in range(2, min(PERIOD, m // 3) + 1):
-        longest = steps[-p:].max()
-        apart = np.linalg.norm(tail[-2 * p :] - tail[-3 * p : -p], axis=1).max()
-        if longest > least and apart <= tolerance * longest:
-            return p
-    return None
+    return int(periods(np.asarray(tail, float)[None], (tolerance,), length)[0, 0]) or None
+
+
+def periods(
+    tail: Float[np.ndarray, "n m d"],
+    tolerances: Sequence[float] = (1e-6, 1e-5, 1e-7),
+    length: Any = 1.0,
+) -> Int[np.ndarray, "n k"]:
+    """`period_of` each of n tails at each tolerance; 0 where the iterates do not repeat."""
+    n, m, _ = tail.shape
+    out = np.zeros((n, len(tolerances)), int)
+    most = min(PERIOD, m // 3)
+    if m < 6 or not n:
+        return out
+    with np.errstate(over="ignore", invalid="ignore"):
+        least = 1e-12 * np.maximum(length, np.abs(tail[:, -1]).max(axis=1, initial=0.0))
+        # Most do not come back to where they are now, whatever the period: a cheap look.
+        longest = np.linalg.norm(np.diff(tail[:, -most - 1 :], axis=1), axis=2).max(axis=1)
+        back = np.linalg.norm(tail[:, -1:] - tail[:, -most - 1 : -2], axis=2).min(axis=1)
+        near = (longest > least) & (back <= 1.01 * max(tolerances) * longest)
+        which = np.flatnonzero(near & np.isfinite(tail).all(axis=(1, 2)))
+        rest = tail[which]
+        steps = np.linalg.norm(np.diff(rest, axis=1), axis=2)
+        repeats = np.isfinite(steps).all(axis=1)
+        for p in range(2, most + 1):
+            size = steps[:, -p:].max(axis=1)
+            apart = np.linalg.norm(rest[:, -2 * p :] - rest[:, -3 * p : -p], axis=2).max(axis=1)
+            for k, tolerance in enumerate(tolerances):
+                hit = repeats & (size > least[which]) & (apart <= tolerance * size)
+                out[which[hit & (out[which, k] == 0)], k] = p
+            keep = (out[which] == 0).any(axis=1)
+            which, rest, steps, repeats = which[keep], rest[keep], steps[keep], repeats[keep]
+    return out
 
 
 def _cycling(verdict: Verdict, tail: np.ndarray, length: float) -> Verdict:
-    period = period_of(
-        tail, length=length
-    )  # None where a row is not finite: no tail, or it went off
-    if period is None:
+    # 0 where a row is not finite: no tail, or it went off
+    period, *others = periods(tail[None], length=length)[0].tolist()
+    if not period:
         return verdict
-    stable = all(period_of(tail, t, length) == period for t in (1e-5, 1e-7))
+    return as_cycle(verdict, tail[-1], period, all(p == period for p in others))
+
+
+def as_cycle(verdict: Verdict, x: Float[np.ndarray, " d"], period: int, stable: bool) -> Verdict:
+    """The verdict, for a descent whose iterates repeat."""
     return replace(
-        verdict, kind="cycle", x=tail[-1], period=period, index=None, stable=stable,
+        verdict, kind="cycle", x=x, period=period, index=None, stable=stable,
         note=f"the iterates repeat after {period} steps",
     )  # fmt: skip
 
