@@ -1,4 +1,6 @@
-"""Which configuration won, by how much, and what it reached: pure functions of a table of runs.
+"""Which configuration won, by how much, and what it reached: functions of a table of runs.
+
+The terminal, the report and the MLflow UI say it in this one sentence.
 
 A configuration is everything that differs between runs, except the seed; its loss is the median
 over seeds, and a run that diverged counts as infinitely bad.
@@ -6,20 +8,34 @@ over seeds, and a run that diverged counts as infinitely bad.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gdlab import tables
+from gdlab import registry, tables
+from gdlab.errors import UsageError
+from gdlab.types import Objective
 
 # Said elsewhere in other words, or of no consequence for a number.
 SILENT = {"schedule.log10_eta", "record.points", "record.spacing", "record.probes", "numerics"}
 SAME = 1e-12  # losses so near to each other are equal: then the fewer steps win
+SHOWN = 4  # objectives in one line
 
-Place = Callable[[Mapping[str, Any]], str | None]
+
+def table(params: Iterable[Mapping[str, Any]], ends: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Runs with the columns of `tracking.read.load`: their parameters, and `loss`, `status` ..."""
+    rows = [
+        {
+            **{"params.steps" if k == "steps" else k: tables.hashable(v) for k, v in of.items()},
+            **end,
+        }
+        for of, end in zip(params, ends, strict=True)
+    ]
+    return pd.DataFrame(rows)
 
 
 def configurations(runs: pd.DataFrame) -> list[str]:
@@ -52,16 +68,26 @@ def standings(runs: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFra
     (share), reached (in words).
     """
     by = configurations(runs) if by is None else list(by)
+    table = _order(runs, by)
+    if not by:
+        return table.assign(reached=reached(runs))
+    words = pd.Series(
+        {key: reached(part) for key, part in runs.groupby(by, sort=False, dropna=False)},
+        name="reached",
+    )
+    words.index.names = by
+    return table.merge(words.reset_index(), on=by, how="left")
+
+
+def _order(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """`standings` without what was reached."""
+    by = list(by)
     table = tables.leaderboard(runs, by=by)
     runs = runs.assign(steps=runs["steps"].astype(float) if "steps" in runs else np.nan)
     if not by:
-        table = table.drop(columns="configuration")
-        return table.assign(steps=runs["steps"].median(), reached=reached(runs))
+        return table.drop(columns="configuration").assign(steps=runs["steps"].median())
     groups = runs.groupby(by, sort=False, dropna=False)
     table = table.merge(groups["steps"].median().reset_index(), on=by, how="left")
-    words = pd.Series({key: reached(part) for key, part in groups}, name="reached")
-    words.index.names = by
-    table = table.merge(words.reset_index(), on=by, how="left")
     parts = [table]
     if "objective.name" in by:
         parts = [part for _, part in table.groupby("objective.name")]
@@ -81,32 +107,31 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
     return order.drop(columns=["_at", "_steps"])
 
 
-def sentences(runs: pd.DataFrame, place: Place | None = None) -> list[str]:
+def sentences(runs: pd.DataFrame) -> list[str]:
     """The answer for each objective: which choice won, by how much, and what it reached.
 
     Args:
         runs: columns of `tracking.read.load`: parameters, `loss`, `status`, `critical_kind`,
             `reached`.
-        place: where a run's known point lies, in words; default its number alone.
     """
     if "objective.name" not in runs or len(set(runs["objective.name"])) == 1:
-        return [f"best: {_answer(runs, place)}"]
-    return [
-        f"best on {name}: {_answer(part, place)}" for name, part in runs.groupby("objective.name")
-    ]
+        return [f"best: {answer(runs)}"]
+    return [f"best on {name}: {answer(part)}" for name, part in runs.groupby("objective.name")]
 
 
-def _answer(runs: pd.DataFrame, place: Place | None) -> str:
+def line(runs: pd.DataFrame) -> str:
+    """The sentences in one line, those of the first objectives where there are many."""
+    said = sentences(runs)
+    more = f". And {_count(len(said) - SHOWN, 'objective')} more" if len(said) > SHOWN else ""
+    return ". ".join(said[:SHOWN]) + more
+
+
+def answer(runs: pd.DataFrame) -> str:
+    """The answer for runs of one objective, as `sentences` gives it."""
     by = configurations(runs)
-    if not by and len(runs) > 1 and not np.isfinite(runs["loss"]).any():
-        return f"none; all {len(runs):,} runs diverged; smaller steps (schedule.eta) may hold"
     if not by:
-        seeds = f"the median of {_count(len(runs), 'run')}" if len(runs) > 1 else "loss"
-        median = tables.leaderboard(runs, by=[])["median"].iloc[0]
-        first = runs.sort_values("loss", kind="stable").iloc[0]
-        seed = f"seed={first['seed']} loss {_loss(first['loss'])}, " if len(runs) > 1 else ""
-        return f"{seed}{seeds} {_loss(median)}; {reached(runs, place)}"
-    table = standings(runs, by)
+        return of_seeds(runs)
+    table = _order(runs, by).astype(object)  # a row of it keeps integers apart from floats
     first = table.iloc[0]
     if not np.isfinite(first["median"]):
         return "none; every configuration diverged; smaller steps (schedule.eta) may hold"
@@ -116,7 +141,23 @@ def _answer(runs: pd.DataFrame, place: Place | None) -> str:
     seeds = f" over {first['n']} seeds" if first["n"] > 1 else ""
     return (
         f"{label(first, by)} {what} {_loss(first['median'])}{seeds}, {_margin(table, by)}; "
-        f"{reached(runs[mine], place)}"
+        f"{reached(runs[mine])}"
+    )
+
+
+def of_seeds(runs: pd.DataFrame) -> str:
+    """The answer for runs that differ in the seed alone."""
+    loss = runs["loss"].to_numpy(float)
+    bad = ~np.isfinite(loss) | (runs["status"] == "diverged").to_numpy()
+    loss = np.where(bad, np.inf, loss)
+    if len(runs) == 1:
+        return f"loss {_loss(loss[0])}; {reached(runs)}"
+    if bad.all():
+        return f"none; all {len(runs):,} runs diverged; smaller steps (schedule.eta) may hold"
+    best = int(loss.argmin())
+    return (
+        f"seed={runs['seed'].iloc[best]} loss {_loss(loss[best])}, the median of "
+        f"{_count(len(runs), 'run')} {_loss(float(np.median(loss)))}; {reached(runs)}"
     )
 
 
@@ -125,9 +166,9 @@ def label(row: Any, by: Sequence[str]) -> str:
     return " ".join(f"{c.removesuffix('.name')}={_short(row[c])}" for c in by if _given(row[c]))
 
 
-def reached(runs: pd.DataFrame, place: Place | None = None) -> str:
+def reached(runs: pd.DataFrame) -> str:
     """What these runs ended in, most frequent first: `reached a minimum at known point 0`."""
-    ends = Counter(_end(row, place) for row in runs.to_dict("records"))
+    ends = Counter(map(_end, runs.to_dict("records")))
     total = sum(ends.values())
     (first, count), *others = ends.most_common(3)
     if count == total:
@@ -139,7 +180,7 @@ def reached(runs: pd.DataFrame, place: Place | None = None) -> str:
     return "reached ".join([first, "".join(rest)]) if rest else text
 
 
-def _end(row: Mapping[Any, Any], place: Place | None) -> str:
+def _end(row: Mapping[Any, Any]) -> str:
     status, kind, known = (row.get(key) for key in ("status", "critical_kind", "reached"))
     if status == "diverged":
         return "diverged"
@@ -154,8 +195,38 @@ def _end(row: Mapping[Any, Any], place: Place | None) -> str:
         return "its starts ended in points of several kinds"
     where = ""
     if _given(known):
-        where = f" at {(place and place(row)) or f'known point {int(known or 0)}'}"
+        where = f" at {place_of(row) or f'known point {int(known or 0)}'}"
     return f"reached {'an' if str(kind)[0] in 'aeiou' else 'a'} {kind}{where}"
+
+
+def place_of(run: Mapping[str, Any]) -> str | None:
+    """Where the known point lies that a run reached: `(1, 1)`; None in many dimensions."""
+    objective = objective_of(run)
+    points = objective.facts.critical_points if objective is not None else None
+    if points is None or points.x.shape[1] > 4 or int(run["reached"]) >= len(points.x):
+        return None
+    x = points.x[int(run["reached"])] + 0.0
+    return f"({', '.join(f'{v:.4g}' for v in x)}), known point {int(run['reached'])}"
+
+
+def objective_of(params: Mapping[str, Any]) -> Objective | None:
+    """The objective that a run's parameters name; None where they do not make one."""
+    if "objective.name" not in params:
+        return None
+    keys = [
+        (k.removeprefix("objective."), tables.hashable(v))
+        for k, v in params.items()
+        if k.startswith("objective.") and k != "objective.name" and _given(v)
+    ]
+    return _objective(str(params["objective.name"]), tuple(keys))
+
+
+@functools.lru_cache(maxsize=64)
+def _objective(name: str, keys: tuple[tuple[str, Any], ...]) -> Objective | None:
+    try:
+        return registry.build("objective", name, dict(keys))
+    except (UsageError, TypeError):
+        return None
 
 
 def _margin(table: pd.DataFrame, by: Sequence[str]) -> str:
@@ -180,6 +251,8 @@ def _margin(table: pd.DataFrame, by: Sequence[str]) -> str:
 
 
 def _given(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return True
     return not (value is None or value is pd.NA or value != value or value == "")
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gdlab import standing, tables
+from gdlab import standing
 from gdlab.campaign import Outcome, Plan, Settings, swept
 from gdlab.errors import UsageError
 from gdlab.registry import raised
 from gdlab.terminal import Screen
 from gdlab.tracking import describe
-from gdlab.types import Objective, Record
+from gdlab.types import Record
 
 BEST = 8
 BARS = " ▁▂▃▄▅▆▇█"
@@ -54,7 +53,7 @@ def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
     screen.say(describe.run_name(outcome.params, ["seed"]), style="bold")
     record = outcome.record
     if outcome.known:
-        end = standing.reached(_table([outcome]), place_of)
+        end = standing.reached(_table([outcome]))
         reach = end if end == outcome.status else f"{outcome.status}; {end}"
         screen.say(f"{reach}; loss {outcome.value:.6g}")
         _drawn(outcome, settings, screen)
@@ -98,7 +97,7 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
     if len(way) == 2:
         path = table[way].to_numpy(float)
         path = path[np.isfinite(path).all(axis=1)]
-        objective = objective_of(outcome.params)
+        objective = standing.objective_of(outcome.params)
         if objective is not None and objective.dim == 2 and len(path) > 1:
             from gdlab import pictures
 
@@ -144,7 +143,7 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
         words.append(f"{plan.have:,} known already")
     screen.say(f"{len(outcomes):,} jobs: {', '.join(words) or 'none run'}")
     if len(runs):
-        for sentence in standing.sentences(runs, place_of):
+        for sentence in standing.sentences(runs):
             screen.say(sentence, style="bold")
     failures = [o for o in outcomes if o.error is not None]
     if failures:
@@ -221,12 +220,8 @@ def _best(done: Sequence[Outcome], screen: Screen) -> None:
 
 def _table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """Outcomes as a table with the columns of `tracking.read.load`."""
-    rows = [
+    ends = [
         {
-            **{
-                "params.steps" if k == "steps" else k: tables.hashable(v)
-                for k, v in o.params.items()
-            },
             "loss": np.nan if o.value is None else o.value,
             "status": o.status,
             "critical_kind": o.verdict,
@@ -235,37 +230,7 @@ def _table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
         }
         for o in outcomes
     ]
-    return pd.DataFrame(rows)
-
-
-def place_of(run: Mapping[str, Any]) -> str | None:
-    """Where the known point lies that a run reached: `(1, 1)`; None in many dimensions."""
-    objective = objective_of(run)
-    points = objective.facts.critical_points if objective is not None else None
-    if points is None or points.x.shape[1] > 4 or int(run["reached"]) >= len(points.x):
-        return None
-    x = points.x[int(run["reached"])] + 0.0
-    return f"({', '.join(f'{v:.4g}' for v in x)}), known point {int(run['reached'])}"
-
-
-def objective_of(params: Mapping[str, Any]) -> Objective | None:
-    """The objective that a run's parameters name; None where they do not make one."""
-    keys = [
-        (k.removeprefix("objective."), _hashable(v))
-        for k, v in params.items()
-        if k.startswith("objective.") and k != "objective.name" and _is_given(v)
-    ]
-    return _objective(str(params["objective.name"]), tuple(keys))
-
-
-@functools.lru_cache(maxsize=64)
-def _objective(name: str, keys: tuple[tuple[str, Any], ...]) -> Objective | None:
-    from gdlab import registry
-
-    try:
-        return registry.build("objective", name, dict(keys))
-    except (UsageError, TypeError):
-        return None
+    return standing.table([o.params for o in outcomes], ends)
 
 
 def spark(values: Any, width: int = 40) -> str:
@@ -293,13 +258,3 @@ def _short(value: Any) -> str:
 
 def _known(reached: Any) -> str:
     return "" if reached is None or reached != reached or str(reached) == "<NA>" else str(reached)
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return tuple(_hashable(v) for v in value)
-    return value
-
-
-def _is_given(value: Any) -> bool:
-    return not (value is None or (isinstance(value, float) and np.isnan(value)) or value == "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import sqlite3
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gdlab import standing
 from gdlab.cli import main
 from gdlab.tracking import aggregate, answer, keys, read
 from gdlab.tracking.aggregate import End, middle_and_band
@@ -136,7 +138,7 @@ def test_the_summary_answers(folder: Path) -> None:
     assert table["loss"].is_monotonic_increasing
     note = experiment_tags()[keys.NOTE].splitlines()[0]
     assert note in report
-    assert note.startswith(f"eta={table['schedule.eta'][0]:g} wins, ")
+    assert note.startswith(f"best: schedule.eta={table['schedule.eta'][0]:g} median loss ")
     assert read.artifact(run_id, "curves.png").startswith(b"\x89PNG")
     with sqlite3.connect("mlflow.db") as connection:
         (page,) = connection.execute(
@@ -180,34 +182,46 @@ def test_views_show_what_is_swept(folder: Path) -> None:
     assert "gdlab objective=himmelblau" in page
 
 
-def an_end(loss: float, steps: float, kind: str = "minimum", status: str = "converged") -> End:
-    return End("", status, kind, "", "0", loss, steps, (1.0, 1.0))
+def an_end(loss: float, steps: float) -> End:
+    status = "converged" if np.isfinite(loss) else "diverged"
+    return End("", status, "minimum", "", "0", loss, steps, (1.0, 1.0))
+
+
+def test_settings_are_ranked_within_their_function_and_as_the_sentence_does() -> None:
+    cells = {("a", 0.1): (1e-18, 50), ("a", 0.2): (1e-19, 100), ("a", 0.3): (np.inf, 9)}
+    cells |= {("b", 0.1): (2.0, 9), ("b", 0.2): (1.0, 9)}
+    settings = [{"objective.name": name, "eta": eta} for name, eta in cells]
+    ends = [an_end(*end) for end in cells.values()]
+    table = answer.leaderboard(
+        [Standing.of(setting, [end]) for setting, end in zip(settings, ends, strict=True)]
+    )
+    assert table["rank"].tolist() == [1, 2, 3, 1, 2]
+    assert table["eta"].tolist() == [0.1, 0.2, 0.3, 0.2, 0.1]  # equal losses: fewer steps
+    assert table["reached"][0] == "minimum at (1, 1)"
+    runs = standing.table(
+        [{"objective.name": s["objective.name"], "schedule.eta": s["eta"]} for s in settings],
+        [{"loss": e.loss, "status": e.status, "steps": e.steps} for e in ends],
+    )
+    on_a, on_b = standing.sentences(runs)
+    assert on_a.startswith("best on a: schedule.eta=0.1 ")
+    assert on_b.startswith("best on b: schedule.eta=0.2 ")
+    assert standing.line(runs) == f"{on_a}. {on_b}"
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    "words",
     [
-        ({0.1: (1e-18, 50), 0.2: (1e-19, 100)}, "eta=0.1 wins"),  # equal losses: fewer steps
-        ({0.1: (1e-18, 50), 0.2: (1e-19, 100)}, "2 times fewer steps"),
-        ({0.1: (4.0, 50), 0.2: (2.0, 100)}, "eta=0.2 wins, 2 times lower loss than eta=0.1"),
-        ({0.1: (-4.0, 50), 0.2: (-2.0, 9)}, "lower by 2"),
-        ({0.1: (4.0, 50), 0.2: (np.inf, 9)}, "eta=0.2 diverged"),
-        ({0.1: (np.inf, 50), 0.2: (np.inf, 9)}, "Nothing converged"),
-        ({0.1: (0.0, 5)}, "minimum at (1, 1)"),
+        ["objective=rosenbrock", "schedule.eta=1e-3,5e-4", "seed=range(3)"],
+        ["objective=himmelblau,rosenbrock", "schedule=constant,exact", "init.samples=1"],
+        ["objective=himmelblau", "seed=range(24)"],
     ],
 )
-def test_who_won_and_by_how_much(settings: dict[float, tuple[float, float]], words: str) -> None:
-    standings = [Standing.of({"eta": eta}, [an_end(*end)]) for eta, end in settings.items()]
-    assert words in answer.sentence(standings)
-
-
-def test_losses_of_different_functions_are_not_compared() -> None:
-    cells = {("a", 0.1): 5.0, ("a", 0.2): 9.0, ("b", 0.1): 1e-3, ("b", 0.2): 2e-3}
-    standings = [
-        Standing.of({"objective.name": name, "eta": eta}, [an_end(loss, 9)])
-        for (name, eta), loss in cells.items()
-    ]
-    assert answer.sentence(standings).startswith("eta=0.1 wins on 2 of 2 objectives")
+def test_the_terminal_and_the_ui_say_the_same(capsys, folder: Path, words: list[str]) -> None:
+    main(["-m", *words, "steps=200"])
+    out = capsys.readouterr().out
+    said = [line for line in out.splitlines() if re.match("best(:| on )", line)]
+    assert said
+    assert experiment_tags()[keys.NOTE].splitlines()[0] == ". ".join(said)
 
 
 def test_many_groups_stay_small() -> None:

@@ -132,7 +132,9 @@ def test_the_menu_holds_the_views(lab: Lab) -> None:
 def test_the_leaderboard_shows_its_columns_and_the_answer(lab: Lab) -> None:
     page = lab.page(lab.view(1, "leaderboard"), "text=2 matching runs", "answer")
     text = page.inner_text("body")
-    assert re.search(r"eta=0\.00\d wins, [\d.]+ times lower loss than eta=0\.00\d", text)
+    assert re.search(
+        r"best: schedule\.eta=0\.00\d .* times below the next choice, schedule\.eta=0", text
+    )
     for head in ("loss", "loss_q90", "runs", "share_diverged", "schedule.eta"):
         assert page.get_by_text(head, exact=True).count(), head
     names = page.get_by_text(re.compile(r"^eta 0\.00\d, median of 30$")).all_inner_texts()

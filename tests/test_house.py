@@ -36,7 +36,7 @@ FLOORS = [
     ["pool"],
     ["sweep"],
     ["build"],
-    ["critical", "tracking", "tables", "statistics", "figures"],
+    ["critical", "tracking", "tables", "standing", "statistics", "figures"],
     ["pictures"],
     ["campaign"],
     ["lab"],

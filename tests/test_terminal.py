@@ -144,6 +144,14 @@ def test_the_sentence(runs, says) -> None:
     assert re.match(f"best: .*{says}", sentence), sentence
 
 
+def test_numbers_that_differ_stay_the_integers_that_they_are() -> None:
+    dims = [{"objective.dim": d, "schedule.eta": 0.5, "seed": k} for d in (2, 3) for k in (0, 1)]
+    ends = [{"loss": row["objective.dim"], "status": "budget", "steps": 9.0} for row in dims]
+    (sentence,) = standing.sentences(standing.table(dims, ends))
+    assert sentence.startswith("best: objective.dim=2 median loss 2 over 2 seeds, 1.5 times below")
+    assert sentence.endswith("budget in all 2 runs")
+
+
 def test_a_key_that_only_one_choice_has_sets_no_configuration_apart() -> None:
     table = pd.DataFrame(
         {

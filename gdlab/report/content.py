@@ -82,7 +82,7 @@ def gathered(name: str, uri: str) -> Content:
     return Content(
         name=name,
         question=drawn.question,
-        answers=() if is_study else standing.sentences(runs, _place()),
+        answers=() if is_study else standing.sentences(runs),
         counts={str(k): int(v) for k, v in runs["status"].value_counts().items()},
         runs=len(runs),
         claims=drawn.claims,
@@ -251,9 +251,7 @@ def _ends(run: pd.Series) -> dict[tuple[str, str], float]:
 
 def _known_kind(run: pd.Series, number: int) -> tuple[str, str]:
     """Kind of an objective's known point, and the kind in words."""
-    from gdlab.summary import objective_of
-
-    objective = objective_of({str(k): v for k, v in run.items()})
+    objective = standing.objective_of({str(k): v for k, v in run.items()})
     points = objective.facts.critical_points if objective is not None else None
     if objective is None or points is None or number >= len(points.index):
         return "", ""
@@ -276,12 +274,6 @@ def _pictures(runs: pd.DataFrame, uri: str) -> dict[str, bytes]:
         except UsageError:
             continue  # large sweeps keep no pictures a run
     return found
-
-
-def _place() -> standing.Place:
-    from gdlab.summary import place_of
-
-    return place_of
 
 
 def _provenance(runs: pd.DataFrame, uri: str) -> dict[str, str]:

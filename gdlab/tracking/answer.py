@@ -1,4 +1,4 @@
-"""What a sweep found, in words: which setting won, by how much, and what point it reached."""
+"""What a sweep found, in tables: its settings, ranked, and the points that they reached."""
 
 from __future__ import annotations
 
@@ -93,52 +93,6 @@ def by_objective(standings: Sequence[Standing]) -> dict[str, list[Standing]]:
             Standing(rest, s.ends, s.loss, s.low, s.high, s.steps) if own else s
         )
     return {name: ranked(part) for name, part in parts.items()}
-
-
-def sentence(standings: Sequence[Standing]) -> str:
-    """The answer in one line."""
-    parts = by_objective(standings)
-    if len(parts) == 1:
-        return _of_one(next(iter(parts.values())))
-    if all(not s.setting for part in parts.values() for s in part):
-        shown = [f"{name}: {_did(part[0])}" for name, part in list(parts.items())[:4]]
-        return "; ".join(shown) + (f"; and {len(parts) - 4} more" if len(parts) > 4 else "")
-    wins = Counter(part[0].words for part in parts.values())
-    best, count = wins.most_common(1)[0]
-    line = f"{best} wins on {count} of {len(parts)} objectives"
-    others = [f"{name}: {part[0].words}" for name, part in parts.items() if part[0].words != best]
-    if others:
-        line += f" ({'; '.join(others[:4])}{'; ...' if len(others) > 4 else ''})"
-    where = [f"{name.removeprefix('objective=')} {part[0].reached}" for name, part in parts.items()]
-    return f"{line}; reached: {'; '.join(where[:3])}{'; ...' if len(where) > 3 else ''}"
-
-
-def _of_one(order: Sequence[Standing]) -> str:
-    best = order[0]
-    if not np.isfinite(best.loss):
-        return f"Nothing converged: every one of {len(order):,} settings diverged in the median"
-    if len(order) == 1:
-        return _did(best)
-    return f"{best.words} wins, {_margin(best, order[1])}; {_did(best)}"
-
-
-def _did(s: Standing) -> str:
-    lost = f", {s.diverged:,} diverged" if s.diverged else ""
-    over = f" (median of {len(s.ends):,}{lost})" if len(s.ends) > 1 else ""
-    return f"loss {s.loss:.3g}{over} after {s.steps:,.0f} steps: {s.reached}"
-
-
-def _margin(best: Standing, second: Standing) -> str:
-    if not np.isfinite(second.loss):
-        return f"{second.words} diverged"
-    if second.loss <= best.loss + SAME * max(1.0, abs(best.loss)):
-        if second.steps == best.steps or not best.steps:
-            return f"as {second.words} does"
-        factor = second.steps / best.steps
-        return f"{factor:.3g} times fewer steps than {second.words}"
-    if best.loss > 0:
-        return f"{second.loss / best.loss:.3g} times lower loss than {second.words}"
-    return f"loss lower by {second.loss - best.loss:.3g} than {second.words}"
 
 
 def leaderboard(standings: Sequence[Standing]) -> pd.DataFrame:

@@ -11,14 +11,14 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from gdlab import tables
+from gdlab import standing, tables
 from gdlab.tracking import aggregate, answer, describe, keys, read, views
 from gdlab.tracking.aggregate import Gathered
 from gdlab.tracking.answer import Standing
@@ -122,17 +122,32 @@ class Closing:
             if jobs
         ]
         if len(self.params) > 1:
-            line = answer.sentence(standings)
+            line = standing.line(self._runs(sorted(self.gathered.ends)))
             bands = dict(self.gathered.quantiles())
             runs = self._aggregates(self._best(standings, bands)) if self.seeds else []
             runs.append(self._summary(line, standings, bands))
             self.store.write(runs, force=True)
         else:
             name = describe.run_name(self.params[0], ["seed"])
-            line = f"{name}: {answer.sentence(standings)}"
+            line = f"{name}: {standing.answer(self._runs(sorted(self.gathered.ends)))}"
         self._present(line, complete=not self.known)
         if len(self.params) >= MANY:
             self.store.analyze()
+
+    def _runs(self, jobs: Collection[int]) -> pd.DataFrame:
+        """Runs that have ended, as `tracking.read.load` gives them."""
+        ends = [
+            {
+                "loss": end.loss,
+                "status": end.status,
+                "critical_kind": end.kind,
+                "morse_index": end.index,
+                "reached": end.reached,
+                "steps": end.steps,
+            }
+            for end in map(self._end, jobs)
+        ]
+        return standing.table([self.params[i] for i in jobs], ends)
 
     def _end(self, i: int) -> aggregate.End:
         return self.gathered.ends[i]
@@ -179,7 +194,7 @@ class Closing:
                     start_ms=now,
                     end_ms=now,
                     note=f"**Median of {len(ends):,} runs that differ in the seed; `_q10` and "
-                    f"`_q90` are quantiles.** {answer.sentence([Standing.of({}, ends)])}",
+                    f"`_q90` are quantiles.** {standing.of_seeds(self._runs(members[g]))}",
                 )
             )
         return runs
