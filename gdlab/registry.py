@@ -19,7 +19,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from gdlab.errors import UsageError
+from gdlab.errors import MissingFact, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -219,6 +219,7 @@ def _words(hint: Any) -> str:
 
 
 __all__ = [
+    "MissingFact",
     "UsageError",
     "blamed",
     "build",
