@@ -37,9 +37,9 @@ def configure(numerics: str | None = None, devices: int | None = None) -> None:
             )
         return
     numerics = _chosen = numerics or "exact"
-    flags = os.environ.get("XLA_FLAGS", "")
-    if FLAGS[numerics] not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {FLAGS[numerics]}".strip()
+    # A process that was started by another of ours inherits the flags of that one's numerics.
+    others = [f for f in os.environ.get("XLA_FLAGS", "").split() if f not in FLAGS.values()]
+    os.environ["XLA_FLAGS"] = " ".join([*others, FLAGS[numerics]])
     backend_up = "jax" in sys.modules and _backend_is_up()
     import jax
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 
 import gdlab
-from gdlab import descent, registry, sweep
+from gdlab import descent, numerics, registry, sweep
 from gdlab.errors import MissingFact, UsageError
 from gdlab.types import COLUMNS, Objective, Records
 
@@ -327,3 +330,17 @@ def test_a_descent_that_comes_to_rest_after_its_budget_is_no_cycle(eta, steps) -
     )
     assert record.status == "budget"
     assert record.verdict.kind == "not_critical"
+
+
+@pytest.mark.parametrize(("parents", "own"), [("exact", "fast"), ("fast", "exact")])
+def test_numerics_are_not_inherited_from_the_process_that_started_this_one(
+    parents: str, own: str
+) -> None:
+    code = f"""if True:
+        import os
+        from gdlab.numerics import configure
+        configure("{own}")
+        print(os.environ["XLA_FLAGS"])"""
+    env = os.environ | {"XLA_FLAGS": f"--xla_dump_max_hlo_modules=7 {numerics.FLAGS[parents]}"}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert said.stdout.split() == ["--xla_dump_max_hlo_modules=7", numerics.FLAGS[own]], said.stderr

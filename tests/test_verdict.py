@@ -11,6 +11,7 @@ import pytest
 
 from gdlab import objectives, registry
 from gdlab.critical import interval as iv
+from gdlab.critical import lengths
 from gdlab.critical.certificate import certify
 from gdlab.critical.enclosure import Enclosure, NotCertifiable
 from gdlab.critical.verdict import judge
@@ -289,3 +290,21 @@ def test_a_verdict_without_an_interval_form_says_so() -> None:
     assert v.kind == "minimum"
     assert not v.certified
     assert "erf" in v.note
+
+
+def test_judging_many_objectives_costs_each_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes of a sweep are judged together: what each asks must not grow with their number."""
+    calls = 0
+    halves = lengths.halves
+
+    def counted(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return halves(*args)
+
+    monkeypatch.setattr(lengths, "halves", counted)
+    n = 200
+    many = [registry.build("objective", "rosenbrock", {"a": 1 + i / n}) for i in range(n)]
+    x = np.random.default_rng(0).uniform(-1, 1, (n, 2))
+    judge(many, x, "budget", owner=np.arange(n), tail=np.repeat(x[:, None], 48, axis=1))
+    assert 0 < calls <= 5 * n

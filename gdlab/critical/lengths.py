@@ -46,9 +46,11 @@ def scales(
     objectives: Sequence[Objective], owner: np.ndarray, x: Float[np.ndarray, "n d"]
 ) -> Float[np.ndarray, " n"]:
     """One length for each point, from the longest side of its objective's domain."""
-    half = [float(halves(o.facts.domain, o.dim).max()) for o in objectives]
+    used, place = np.unique(owner, return_inverse=True)  # few points may have many objectives
+    domains = [objectives[k].facts.domain for k in used]
+    half = np.array([float(halves(domain, x.shape[1]).max()) for domain in domains])
     most = np.abs(x).max(axis=1, initial=0.0)
-    return np.maximum(np.minimum(np.maximum(most, 1.0), np.array(half)[owner]), FINE * most)
+    return np.maximum(np.minimum(np.maximum(most, 1.0), half[place]), FINE * most)
 
 
 def within(objective: Objective, box: Float[np.ndarray, "d 2"]) -> Objective:

@@ -79,10 +79,15 @@ def judge(
         for i, verdict in zip(points, _dense(at, objectives, x, points, status, gtol), strict=True):
             verdicts[i] = verdict
     if tail is not None:
-        for i in np.flatnonzero(status == "budget"):
-            iterates = np.asarray(tail[i], float)
-            length = float(scales(objectives, owner[[i]], np.nan_to_num(iterates[-1:]))[0])
-            verdicts[i] = _cycling(verdicts[i], iterates, length)
+        budget = np.flatnonzero(status == "budget")
+        iterates = np.asarray(tail[budget], float)
+        length = scales(objectives, owner[budget], np.nan_to_num(iterates[:, -1]))
+        # 0 where a row is not finite: no tail, or it went off
+        found = periods(iterates, length=length)
+        for k in np.flatnonzero(found[:, 0]):
+            i, period = budget[k], int(found[k, 0])
+            stable = bool((found[k] == period).all())
+            verdicts[i] = as_cycle(verdicts[i], iterates[k, -1], period, stable)
     if certified is True or (certified == "auto" and d <= CERTIFY):
         _certify(objectives, owner, verdicts)
     return verdicts
@@ -293,14 +298,6 @@ def periods(
             keep = (out[which] == 0).any(axis=1)
             which, rest, steps, repeats = which[keep], rest[keep], steps[keep], repeats[keep]
     return out
-
-
-def _cycling(verdict: Verdict, tail: np.ndarray, length: float) -> Verdict:
-    # 0 where a row is not finite: no tail, or it went off
-    period, *others = periods(tail[None], length=length)[0].tolist()
-    if not period:
-        return verdict
-    return as_cycle(verdict, tail[-1], period, all(p == period for p in others))
 
 
 def as_cycle(verdict: Verdict, x: Float[np.ndarray, " d"], period: int, stable: bool) -> Verdict:

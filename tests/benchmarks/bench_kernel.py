@@ -1,16 +1,20 @@
 """The fused kernel: ns a step and lane on one core, beside the loop that does nothing else.
 
-Run: taskset -c 0 python tests/benchmarks/bench_kernel.py [exact|fast]
+Run: taskset -c 0 python tests/benchmarks/bench_kernel.py exact|fast, or --write: both of them into
+results/benchmarks/kernel.md
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 from gdlab.numerics import configure
 
-configure(sys.argv[1] if len(sys.argv) > 1 else "exact")
+MODE = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] != "--write" else "exact"
+configure(MODE)
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -79,7 +83,7 @@ def main() -> None:
     x, eta = rng.uniform(-0.5, 0.5, (2, 1024)), np.full(1024, 1e-3)
     run = jax.jit(bare)
     base = best(lambda: run(x, eta, np.diff(marks))) / STEPS / 1024 * 1e9
-    print(f"{'bare loop, rosenbrock d=2, B=1024':40} {base:8.2f} ns a step and lane")
+    print(f"| {MODE} | bare loop, rosenbrock d=2 | 1024 | {base:.2f} | 1 |")
     cases = [
         (f"rosenbrock d={d}", registry.build("objective", "rosenbrock", {"dim": d}), 1e-4)
         for d in (2, 10, 100)
@@ -88,10 +92,32 @@ def main() -> None:
         cases.append(("logistic (569 x 30)", registry.build("objective", "logistic", {}), 1e-2))
     for name, objective, eta0 in cases:
         ns, lanes = kernel(objective, eta0)
-        print(
-            f"{name + f', B={lanes}':40} {ns:8.2f} ns a step and lane   {ns / objective.dim:6.2f} a coordinate   {ns / base:6.2f} x bare"
-        )
+        print(f"| {MODE} | {name} | {lanes} | {ns:.2f} | {ns / base:.2g} |")
+
+
+def write() -> None:
+    """Both numerics, a process each, into results/benchmarks/kernel.md."""
+    lines = [
+        "# The kernel: 10,000 steps of constant step size, 100 records, one core",
+        "",
+        "| numerics | objective | lanes | ns a step and lane | x bare loop |",
+        "|---|---|---|---|---|",
+    ]
+    for mode in ("exact", "fast"):
+        command = [sys.executable, __file__, mode]
+        lines += subprocess.run(
+            command, check=True, capture_output=True, text=True
+        ).stdout.splitlines()
+    lines += [
+        "",
+        "The bare loop has no stop test, no step count and no numbers of its own for each lane.",
+        f"2-core AMD EPYC; jax {jax.__version__}. Made by "
+        "`taskset -c 0 python tests/benchmarks/bench_kernel.py --write`.",
+        "",
+    ]
+    path = Path(__file__).parents[2] / "results" / "benchmarks" / "kernel.md"
+    path.write_text("\n".join(lines))
 
 
 if __name__ == "__main__":
-    main()
+    write() if "--write" in sys.argv else main()

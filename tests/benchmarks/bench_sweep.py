@@ -106,7 +106,7 @@ def main() -> None:
             *lines,
             "",
             f"{cpu}, {len(__import__('os').sched_getaffinity(0))} cores; {made}.",
-            "Made by `python tests/benchmarks/bench_sweep.py --large --joblib --write`.",
+            "Made by `python tests/benchmarks/bench_sweep.py --usual 10 --large --joblib --write`.",
             "",
         ]  # fmt: skip
     )
