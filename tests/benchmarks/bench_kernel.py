@@ -92,7 +92,7 @@ def main() -> None:
         cases.append(("logistic (569 x 30)", registry.build("objective", "logistic", {}), 1e-2))
     for name, objective, eta0 in cases:
         ns, lanes = kernel(objective, eta0)
-        print(f"| {MODE} | {name} | {lanes} | {ns:.2f} | {ns / base:.2g} |")
+        print(f"| {MODE} | {name} | {lanes} | {ns:.2f} | {ns / base:,.1f} |")
 
 
 def write() -> None:
