@@ -92,16 +92,15 @@ def record_marks(steps: int, spacing: str = "log", points: int = 100) -> Int[np.
     Args:
         spacing: `log` (evenly in log step), `linear`, `all` (every step) or `ends`.
     """
+    if spacing not in ("log", "linear", "all", "ends"):
+        raise UsageError(f"record.spacing={spacing}: takes log, linear, all or ends")
     if spacing == "all" or (spacing != "ends" and points > steps):
         return np.arange(steps + 1)
+    inner = np.array([])
     if spacing == "log":
         inner = np.logspace(0, math.log10(max(steps, 1)), max(points - 1, 1))
     elif spacing == "linear":
         inner = np.linspace(0, steps, max(points, 2))
-    elif spacing == "ends":
-        inner = np.array([])
-    else:
-        raise UsageError(f"record.spacing={spacing}: takes log, linear, all or ends")
     marks = np.unique(np.round(inner).astype(np.int64))
     return np.unique(np.concatenate([[0], marks, [steps]]))
 
