@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gdlab import registry
+from gdlab.numerics import lane_by_lane
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def tan_half_angle(a: Float[Array, " d"], b: Float[Array, " d"]) -> Float[Array,
 @registry.probe
 def sharpness(view: StepView) -> Float[Array, ""]:
     """Largest eigenvalue of the Hessian at x_t; descent is stable while it is below 2/eta."""
-    return jnp.linalg.eigvalsh(jax.hessian(view.f)(view.x))[-1]
+    eigenvalues = lane_by_lane(lambda h: jnp.linalg.eigvalsh(h))
+    return eigenvalues(jax.hessian(view.f)(view.x))[-1]
 
 
 @registry.probe

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -366,7 +365,7 @@ def _devices() -> list[Any]:
     XLA computes what several threads ask of one CPU device side by side, and compiles for it once.
     """
     devices = jax.local_devices()
-    return devices if devices[0].platform != "cpu" else devices[:1] * len(os.sched_getaffinity(0))
+    return devices if devices[0].platform != "cpu" else devices[:1] * numerics.cores()
 
 
 def _as(value: Any, dtype: np.dtype) -> np.ndarray:

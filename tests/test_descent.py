@@ -344,3 +344,62 @@ def test_numerics_are_not_inherited_from_the_process_that_started_this_one(
     env = os.environ | {"XLA_FLAGS": f"--xla_dump_max_hlo_modules=7 {numerics.FLAGS[parents]}"}
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert said.stdout.split() == ["--xla_dump_max_hlo_modules=7", numerics.FLAGS[own]], said.stderr
+
+
+IN_ANOTHER_PROCESS = """
+import hashlib, os, sys
+if sys.argv[1] == "one core":
+    os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
+import jax, jax.numpy as jnp, optax
+from gdlab import config, registry, sweep
+from gdlab.build import build
+from gdlab.types import Method
+from omegaconf import OmegaConf
+
+def with_lapack():
+    def update(g, state, x, *, value_fn, **_):
+        h = jax.hessian(value_fn)(x) + jnp.eye(len(x))
+        low = jnp.linalg.eigvalsh(h)[0] + jnp.linalg.cholesky(h)[0, 0]
+        return -jnp.linalg.solve(h, g) - 1e-9 * low, state
+    return optax.GradientTransformationExtraArgs(lambda x: (), update)
+
+@registry.method
+def own() -> Method:
+    "A user's method."
+    return Method("own", transform=with_lapack)
+
+built = build(OmegaConf.to_container(config.compose(sys.argv[2:]), resolve=True))
+[chunk] = sweep.run([built.job])
+print(hashlib.sha256(chunk.records.x.tobytes()).hexdigest())
+"""
+
+
+def in_another_process(
+    *overrides: str, threads: str | None = None, cores: str = "all cores"
+) -> str:
+    """What the end points hash to, in a process that starts afresh."""
+    env = {key: value for key, value in os.environ.items() if key != "PJRT_NPROC"}
+    said = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS, cores, *overrides],
+        env=env | ({"PJRT_NPROC": threads} if threads else {}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert not said.returncode, said.stderr
+    return said.stdout
+
+
+@pytest.mark.parametrize(("method", "threads"), [("newton", "2"), ("own", None)])
+def test_blocks_that_call_lapack_do_not_wait_for_each_other_forever(
+    method: str, threads: str | None
+) -> None:
+    """Ours even on XLA's usual threads, one a core; a user's on those that gdlab asks for."""
+    many = ["init=uniform", "init.samples=256", "steps=150", "schedule.eta=1e-3"]
+    where = ["objective=rosenbrock", "objective.dim=40", f"method.name={method}"]
+    assert in_another_process(*where, *many, threads=threads)
+
+
+def test_bits_do_not_depend_on_the_number_of_cores() -> None:
+    dense = ["objective=quadratic", "objective.dim=1024", "objective.rotation=1", "steps=20"]
+    assert in_another_process(*dense) == in_another_process(*dense, cores="one core")

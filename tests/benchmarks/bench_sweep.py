@@ -6,6 +6,7 @@ Run: python tests/benchmarks/bench_sweep.py [--jobs 1000] [--usual 20] [--large]
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -50,10 +51,10 @@ def usual(jobs: int, *extra: str) -> float:
 def gdlab(jobs: int, *extra: str, again: bool = False) -> tuple[float, float, float]:
     """Seconds and GB of a fused sweep on a fresh store, and seconds of typing it again."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            str(Path(sys.executable).parent / "gdlab"), "-q", "-m", "objective=rosenbrock", "init=uniform",
-            "init.low=-2", "init.high=2", "schedule.eta=0.001", "steps=1000", f"seed=range({jobs})", *extra,
-        ]  # fmt: skip
+        grid = ["init=uniform", "init.low=-2", "init.high=2", f"seed=range({jobs})"]
+        program = str(Path(sys.executable).parent / "gdlab")
+        command = [program, "-q", "-m", "objective=rosenbrock", "schedule.eta=0.001", "steps=1000"]
+        command += [*grid, *extra]
         seconds, memory = timed(command, folder)
         resumed = timed(command, folder)[0] if again else float("nan")
         return seconds, memory, resumed
@@ -87,9 +88,8 @@ def main() -> None:
     ]
     for name, jobs, seconds, each, memory in rows:
         shown = "" if memory is None else f"{memory:.2f}"
-        lines.append(
-            f"| {name} | {jobs:,} | {seconds:.2f} | {1000 * each:.2f} | {shown} | {base / each:.0f} |"
-        )
+        cells = [name, f"{jobs:,}", f"{seconds:.2f}", f"{1000 * each:.2f}", shown]
+        lines.append(f"| {' | '.join([*cells, f'{base / each:.0f}'])} |")
     cpu = next(
         (
             x.split(":")[1].strip()
@@ -101,14 +101,15 @@ def main() -> None:
     made = ", ".join(f"{n} {version(n)}" for n in ("gdlab", "jax", "optax", "mlflow", "hydra-core"))
     text = "\n".join(
         [
-            "# Sweeps: 1,000 steps on Rosenbrock, 100 points, fresh SQLite store, process start to exit",
+            "# Sweeps: 1,000 steps on Rosenbrock, 100 points, fresh SQLite store, "
+            "process start to exit",
             "",
             *lines,
             "",
-            f"{cpu}, {len(__import__('os').sched_getaffinity(0))} cores; {made}.",
+            f"{cpu}, {len(os.sched_getaffinity(0))} cores; {made}.",
             "Made by `python tests/benchmarks/bench_sweep.py --usual 10 --large --joblib --write`.",
             "",
-        ]  # fmt: skip
+        ]
     )
     print(text)
     if args.write:
