@@ -253,32 +253,38 @@ def segment(
     held = jax.vmap(partial(_held, program, shared), in_axes=axes, out_axes=-1)
     own = jax.vmap(partial(_step, program, shared), in_axes=-1, out_axes=-1)
 
-    def size(k: Any) -> Array:
-        row = lax.dynamic_index_in_dim(sizes, k, keepdims=False)
+    def size(table: Array, k: Any) -> Array:
+        row = lax.dynamic_index_in_dim(table, k, keepdims=False)
         return row[lanes.column] if program.gathered else row[0]
 
-    def careful(k: Any, state: State) -> State:
-        return held(lanes, state, size(k))
+    def careful(table: Array, k: Any, state: State) -> State:
+        return held(lanes, state, size(table, k))
 
-    def free(k: Any, carry: Any) -> Any:
+    def free(table: Array, k: Any, carry: Any) -> Any:
         x, rule, least = carry
-        after, gg, _ = step(lanes, State(x, rule, state.t), size(k))
+        after, gg, _ = step(lanes, State(x, rule, state.t), size(table, k))
         return after.x, after.rule, jnp.minimum(least, gg)
 
     def stretch(k: Any, stop: Any, state: State, active: Array) -> State:
         """The steps k to stop, of which nothing is kept; only active lanes take them."""
         if not program.elementwise:
-            return lax.fori_loop(k, stop, careful, state)
+            return lax.fori_loop(k, stop, partial(careful, sizes), state)
 
         def burst(carry: Any) -> Any:
             k, state, active = carry
             until = jnp.minimum(k + BURST, stop)
+            # Few step sizes at a time: a loop that reads little is compiled as one function
+            # (numerics.SMALL).
+            few = min(BURST, len(sizes))
+            begun = jnp.clip(k, 0, len(sizes) - few)
+            near = lax.dynamic_slice_in_dim(sizes, begun, few)
+            span = (k - begun, until - begun)
             most = jnp.full_like(lanes.gtol2, jnp.inf)
-            x, rule, least = lax.fori_loop(k, until, free, (state.x, state.rule, most))
+            x, rule, least = lax.fori_loop(*span, partial(free, near), (state.x, state.rule, most))
             through = active & (least > lanes.gtol2)  # NaN stays in the minimum
             again = lax.cond(
                 jnp.any(active & ~through),
-                lambda: lax.fori_loop(k, until, careful, state),
+                lambda: lax.fori_loop(*span, partial(careful, near), state),
                 lambda: state,
             )
             t = state.t + (until - k).astype(state.t.dtype)

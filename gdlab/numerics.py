@@ -26,6 +26,16 @@ FLAGS = {
     "exact": "--xla_cpu_max_isa=AVX",
     "fast": "--xla_cpu_prefer_vector_width=512",
 }
+# XLA computes each output of a step in a loop of its own, which begins with f and g anew, and
+# starts each such loop as a task. With these two it computes outputs together, and compiles a loop
+# that touches no more bytes than a block in a few dimensions as one function: two to three times
+# faster up to d = 4, up to twice in ten dimensions; d = 100 pays a third (exact) or more (fast).
+# Backend options have no promise of compatibility: what XLA does not know it ignores.
+SMALL = 131072
+BACKEND = (
+    "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion=true,"
+    f"xla_cpu_small_while_loop_byte_threshold={SMALL}"
+)
 _chosen: str | None = None
 
 
@@ -47,8 +57,9 @@ def configure(numerics: str | None = None, devices: int | None = None) -> None:
         return
     numerics = _chosen = numerics or "exact"
     # A process that was started by another of ours inherits the flags of that one's numerics.
-    others = [f for f in os.environ.get("XLA_FLAGS", "").split() if f not in FLAGS.values()]
-    os.environ["XLA_FLAGS"] = " ".join([*others, FLAGS[numerics]])
+    ours = {*FLAGS.values(), BACKEND}
+    others = [f for f in os.environ.get("XLA_FLAGS", "").split() if f not in ours]
+    os.environ["XLA_FLAGS"] = " ".join([BACKEND, *others, FLAGS[numerics]])
     os.environ.setdefault("PJRT_NPROC", str(max(16, 4 * cores())))
     backend_up = "jax" in sys.modules and _backend_is_up()
     import jax
