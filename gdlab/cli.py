@@ -84,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if level >= VERBOSE:
             raise
-        screen.fail(f"{type(error).__name__}: {error}; the same command with -v shows where")
+        from gdlab.registry import raised
+
+        screen.fail(f"{raised(error)}; the same command with -v shows more")
         return 1
     except KeyboardInterrupt:
         screen.fail("interrupted; what is stored stays, and the same command goes on from there")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from gdlab import registry
 from gdlab.numerics import configure
 
 configure(devices=2)  # before jax starts
+
+HERE = Path(__file__).parents[1]  # it may be a temporary folder itself
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +28,8 @@ def nothing_stays() -> Iterator[None]:
     yield
     VersionBase.instance().version_base = base
     for name in set(sys.modules) - modules:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(tempfile.gettempdir()):
+        file = Path(getattr(sys.modules[name], "__file__", None) or "/")
+        if file.is_relative_to(tempfile.gettempdir()) and not file.is_relative_to(HERE):
             del sys.modules[name]
     own = False
     for kind, found in registry._factories.items():
