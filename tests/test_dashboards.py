@@ -119,7 +119,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             browser.close()
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
 
 
 def test_the_menu_holds_the_views(lab: Lab) -> None:
@@ -226,14 +226,14 @@ def test_a_port_in_use_and_a_store_without_runs(lab: Lab) -> None:
         said(process, rf"http://127\.0\.0\.1:{taken}/#/experiments/")
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(90)
     for words in (["tracking.uri=sqlite:///none.db"], ["nobody"]):
         done = subprocess.run(
             [GDLAB, "ui", *words],
             cwd=lab.folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1

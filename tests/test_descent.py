@@ -197,6 +197,25 @@ def test_bits_do_not_depend_on_company_order_or_device() -> None:
     assert {r.status[0] for r in together} == {"converged", "budget", "diverged"}
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize(("name", "numbers"), [
+    ("rosenbrock", [{"a": 1.0, "b": b} for b in (100.0, 3.0, 77.7)]),
+    ("rosenbrock", [{"dim": 3, "b": b} for b in (100.0, 3.0, 77.7)]),
+    ("quadratic", [{"spectrum": [1.0, h]} for h in (10.0, 3.0, 77.7)]),
+])  # fmt: skip
+def test_bits_do_not_depend_on_whether_company_has_the_same_numbers(
+    name: str, numbers: list[dict[str, Any]], precision: str
+) -> None:
+    """Numbers that all lanes share are read once; alone they are always shared."""
+    rng = np.random.default_rng(1)
+    functions = [make("objective", name, **n) for n in numbers]
+    jobs = [
+        job(f, rng.uniform(-1, 1, (3, f.dim)), steps=200, precision=precision) for f in functions
+    ]
+    for one, together in zip(jobs, results(jobs), strict=True):
+        assert_same_bits(results([one])[0], together)
+
+
 def test_bits_do_not_depend_on_place_in_a_full_block() -> None:
     rng = np.random.default_rng(3)
     x0 = rng.uniform(-5, 5, (3000, 2))

@@ -151,7 +151,10 @@ def show(
             say(f"{link}\nCtrl-C ends it")
             if sys.stdout.isatty() and (os.environ.get("DISPLAY") or sys.platform == "darwin"):
                 webbrowser.open(link)
-            return server.process.wait()
+            # Not wait(): a signal that comes just before it blocks would be seen when it returns.
+            while (code := server.process.poll()) is None:
+                time.sleep(0.2)
+            return code
     except KeyboardInterrupt:
         say("ended")
         return 0
