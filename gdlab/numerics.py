@@ -60,15 +60,19 @@ def configure(numerics: str | None = None, devices: int | None = None) -> None:
     ours = {*FLAGS.values(), BACKEND}
     others = [f for f in os.environ.get("XLA_FLAGS", "").split() if f not in ours]
     os.environ["XLA_FLAGS"] = " ".join([BACKEND, *others, FLAGS[numerics]])
-    os.environ.setdefault("PJRT_NPROC", str(max(16, 4 * cores())))
+    # Not fewer, whoever set it: a parent process may have had fewer cores.
+    asked = os.environ.get("PJRT_NPROC", "")
+    threads = max(16, 4 * cores(), int(asked) if asked.isdigit() else 0)
+    os.environ["PJRT_NPROC"] = str(threads)
     backend_up = "jax" in sys.modules and _backend_is_up()
     import jax
 
     jax.config.update("jax_enable_x64", True)
     if backend_up:
         warnings.warn(
-            f"jax was started before gdlab: numerics={numerics} and the number of CPU devices "
-            "could not be set; import gdlab first",
+            f"jax was started before gdlab: numerics={numerics}, the number of CPU devices and "
+            "the threads that keep a method with LAPACK from waiting forever could not be set; "
+            "import gdlab first",
             stacklevel=2,
         )
         return

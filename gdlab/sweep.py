@@ -282,14 +282,13 @@ def _pool(
     """The lanes of a chunk before their first step, and the program compiled where asked for."""
     first = jobs[members[0]]
     counts = np.array([len(jobs[i].x0) for i in members])
-    common = _common([jobs[i].objective for i in members])
-    lanes, tables = _stack(members, jobs, counts, common)
+    lanes, tables = _stack(members, jobs, counts)
     data = first.objective.data or {}
     dtype = np.dtype(first.precision)
     known = [np.nan if (f := jobs[i].objective.facts.f_star) is None else f for i in members]
     pool = Pool(
         program=replace(program, gathered=len(tables) > 1),
-        shared={name: _as(data[name], dtype) for name in common},
+        shared={name: _as(data[name], dtype) for name in first.objective.shared},
         lanes=lanes,
         x0=np.concatenate([jobs[i].x0 for i in members]).astype(dtype).T,
         f_star=np.repeat(np.array(known, float), counts),
@@ -302,22 +301,6 @@ def _pool(
     if compiled:
         pool.compile()
     return pool
-
-
-def _common(objectives: Sequence[Objective]) -> tuple[str, ...]:
-    """Names of the data that all lanes of a chunk read, instead of having each their own.
-
-    Beside what an objective names as shared: its numbers where they are the same in all jobs, a
-    fifth of the time of a step in two dimensions. The operations on a lane stay the same ones,
-    and so do its bits. Not in more dimensions, where a product may be computed in another way.
-    """
-    first, *others = objectives
-    data = first.data or {}
-    if first.dim > descent.APART:
-        return tuple(first.shared)
-    alone = [k for k, v in data.items() if k not in first.shared and np.ndim(v) == 0]
-    same = all((o.data or {})[k] == data[k] for o in others for k in alone)
-    return (*first.shared, *(alone if same else ()))
 
 
 def bind(params: Mapping[str, Any], objective: Objective) -> dict[str, float]:
@@ -336,7 +319,6 @@ def _stack(
     members: Sequence[int],
     jobs: Sequence[Job],
     counts: Int[np.ndarray, " J"],
-    common: Sequence[str],
 ) -> tuple[descent.Lanes, list[Callable[..., Any]]]:
     """The lanes of the jobs side by side, and the step-size tables that they follow."""
     group = [jobs[i] for i in members]
@@ -351,7 +333,8 @@ def _stack(
         return {name: side_by_side([row[name] for row in rows]) for name in rows[0]}
 
     own = [
-        {k: v for k, v in (job.objective.data or {}).items() if k not in common} for job in group
+        {k: v for k, v in (job.objective.data or {}).items() if k not in job.objective.shared}
+        for job in group
     ]
     places: dict[Hashable, int] = {}
     tables: list[Callable[..., Any]] = []

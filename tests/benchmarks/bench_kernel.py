@@ -70,11 +70,10 @@ def kernel(objective, eta: float) -> tuple[float, int]:
         registry.build("schedule", "constant", {"eta": eta}), x0, STEPS, 0.0, marks,
     )  # fmt: skip
     (group,) = sweep.plan([job])
-    common = sweep._common([objective])
-    lanes, _ = sweep._stack([0], [job], np.array([lanes_n]), common)
+    lanes, _ = sweep._stack([0], [job], np.array([lanes_n]))
     gaps = np.zeros(128, np.int64)
     gaps[: len(marks) - 1] = np.diff(marks)
-    shared = {k: objective.data[k] for k in common}
+    shared = {k: objective.data[k] for k in objective.shared}
     sizes = np.ones((16_384, 1))
     state = descent.start(group.program, lanes, x0.T)
     put = jax.device_put((shared, lanes, state, sizes, gaps))
