@@ -316,9 +316,7 @@ def bind(params: Mapping[str, Any], objective: Objective) -> dict[str, float]:
 
 
 def _stack(
-    members: Sequence[int],
-    jobs: Sequence[Job],
-    counts: Int[np.ndarray, " J"],
+    members: Sequence[int], jobs: Sequence[Job], counts: Int[np.ndarray, " J"]
 ) -> tuple[descent.Lanes, list[Callable[..., Any]]]:
     """The lanes of the jobs side by side, and the step-size tables that they follow."""
     group = [jobs[i] for i in members]

@@ -35,7 +35,7 @@ def damped_newton(damping: Any) -> optax.GradientTransformationExtraArgs:
         **_: Any,
     ) -> tuple[Float[Array, " d"], NewtonState]:
         h = jax.hessian(value_fn)(x) + damping * jnp.eye(x.shape[0], dtype=x.dtype)
-        # A block of systems this small is solved in one piece, on the thread that asks.
+        # jaxlib cuts a batch from 200,000 operations on: a block of systems this small is not cut.
         solve = jnp.linalg.solve if x.shape[0] <= 16 else lane_by_lane(jnp.linalg.solve)
         return -solve(h, g), NewtonState(state.hvp_evals + x.shape[0])
 

@@ -6,7 +6,6 @@ Run: python tests/benchmarks/bench_sweep.py [--jobs 1000] [--usual 20] [--large]
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+
+from gdlab.numerics import cores
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "results" / "benchmarks"
@@ -106,7 +107,7 @@ def main() -> None:
             "",
             *lines,
             "",
-            f"{cpu}, {len(os.sched_getaffinity(0))} cores; {made}.",
+            f"{cpu}, {cores()} cores; {made}.",
             "Made by `python tests/benchmarks/bench_sweep.py --usual 10 --large --joblib --write`.",
             "",
         ]
