@@ -8,13 +8,15 @@ on how long its company goes on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Float, Int
@@ -82,13 +84,44 @@ class State(NamedTuple):
     t: Int[Array, " B"]  # int32: half the memory, and 2e9 steps are enough
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Rows:
+    """What was seen at each record point, and at the segment's end.
+
+    All of it is one array, since XLA writes a row of one array in place, but copies several arrays
+    that are written side by side.
+
+    Attributes:
+        table: a row for each record point, and the last for the segment's end.
+        names, shapes: of what a row begins with, in order.
+    """
+
+    table: Float[Array, "K+1 L B"]
+    names: tuple[str, ...] = field(metadata={"static": True})
+    shapes: tuple[tuple[int, ...], ...] = field(metadata={"static": True})
+
+    def columns(self, rows: int) -> dict[str, np.ndarray]:
+        """Name -> `[rows + 1, ..., B]`: the first rows, and the last."""
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
+        visited = np.concatenate([self.table[:rows], self.table[-1:]])
+        parts = np.split(visited, ends, axis=1)[:-1]
+        return {
+            name: part.reshape(len(part), *shape, part.shape[-1])
+            for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
+        }
+
+
 class Segment(NamedTuple):
-    """The new state, rows `[K, ..., B]`, the view at the segment's end, and who goes on."""
+    """The new state, what was seen, and who goes on."""
 
     state: State
-    rows: Mapping[str, Array]
-    last: Mapping[str, Array]
+    rows: tuple[Rows, ...]
     active: Any
+
+    def seen(self, rows: int) -> dict[str, np.ndarray]:
+        """Name -> `[rows + 1, ..., B]`: what was seen at the record points, and at the end."""
+        return {name: column for part in self.rows for name, column in part.columns(rows).items()}
 
 
 class Coordinates:
@@ -187,16 +220,16 @@ def _step(
             u = eta * p
         else:
             eta, u = optax.tree_utils.tree_get(rule, "step_size"), p
-        x_next = _split(x + u)
+        u, x_next = _split(u), _split(x + u)
+    seen = dict(probes.sums(state.x, value, g, u, eta, lane.minimizers))
     view = probes.StepView(f, x, value, _join(g), _join(u), eta)
-    seen = dict(probes.standard(view, lane.minimizers))
     for name in program.probes:
         seen[name] = registry.factories("probe")[name](view)
     for name in ("f_evals", "hvp_evals"):  # a method and a schedule may both count
         counts = [n for _, n in optax.tree_utils.tree_get_all_with_path(state.rule, name)]
         if counts:
             seen[name] = sum(counts[1:], counts[0])
-    if program.keep_path:
+    if program.keep_path and not program.elementwise:  # else it is kept as it is
         seen["x"] = x
     return State(x_next, rule, state.t + 1), gg, seen
 
@@ -235,7 +268,7 @@ def segment(
     lanes: Lanes,
     state: State,
     sizes: Float[Array, "N S"],
-    gaps: Int[Array, " K"],
+    marks: Int[Array, " K+1"],
     rows: int,
 ) -> Segment:
     """Runs a block over `rows` record points, or until no lane goes on.
@@ -245,52 +278,129 @@ def segment(
         shared: data that all lanes read.
         lanes, state: the block.
         sizes: relative step sizes at the segment's steps, one column a table (open loop).
-        gaps: steps from each record point to the next; beyond `rows` unused.
+        marks: the record points, in steps from the segment's begin, and its end; beyond `rows`
+            unused.
         rows: how many record points to visit.
     """
-    axes = (-1, -1, None if not program.gathered else -1)
-    step = jax.vmap(partial(_step, program, shared), in_axes=axes, out_axes=-1)
-    held = jax.vmap(partial(_held, program, shared), in_axes=axes, out_axes=-1)
-    own = jax.vmap(partial(_step, program, shared), in_axes=-1, out_axes=-1)
+    run = _bursts if program.elementwise else _stretches
+    return run(_Block(program, shared, lanes), state, sizes, marks, rows)
 
-    def size(table: Array, k: Any) -> Array:
+
+class _Block:
+    """The step of one lane, over all lanes of a block."""
+
+    def __init__(self, program: Program, shared: Mapping[str, Array], lanes: Lanes) -> None:
+        axes = (-1, -1, None if not program.gathered else -1)
+        self.program, self.lanes = program, lanes
+        self._step = jax.vmap(partial(_step, program, shared), in_axes=axes, out_axes=-1)
+        self._held = jax.vmap(partial(_held, program, shared), in_axes=axes, out_axes=-1)
+        self._own = jax.vmap(partial(_step, program, shared), in_axes=-1, out_axes=-1)
+
+    def step(self, state: State, table: Array, k: Any) -> tuple[State, Array, Mapping[str, Array]]:
+        """The step k of all lanes: see `_step`."""
+        return self._step(self.lanes, state, self._size(table, k))
+
+    def held(self, state: State, table: Array, k: Any) -> State:
+        """The step k of the lanes that are to take it."""
+        return self._held(self.lanes, state, self._size(table, k))
+
+    def own(
+        self, state: State, table: Array, k: Int[Array, " B"]
+    ) -> tuple[State, Array, Mapping[str, Array]]:
+        """A step of each lane at a time of its own."""
+        return self._own(self.lanes, state, table[k, self.lanes.column])
+
+    def rows(self, state: State, K: int) -> Rows:
+        """Room for what is seen at K record points and at the end."""
+        seen = jax.eval_shape(self._own, self.lanes, state, self.lanes.scale)[2]
+        shapes = tuple(a.shape[:-1] for a in seen.values())
+        return Rows(_room(seen, K + 1), tuple(seen), shapes)
+
+    def _size(self, table: Array, k: Any) -> Array:
         row = lax.dynamic_index_in_dim(table, k, keepdims=False)
-        return row[lanes.column] if program.gathered else row[0]
+        return row[self.lanes.column] if self.program.gathered else row[0]
 
-    def careful(table: Array, k: Any, state: State) -> State:
-        return held(lanes, state, size(table, k))
 
-    def free(table: Array, k: Any, carry: Any) -> Any:
-        x, rule, least = carry
-        after, gg, _ = step(lanes, State(x, rule, state.t), size(table, k))
-        return after.x, after.rule, jnp.minimum(least, gg)
+def _bursts(
+    block: _Block, state: State, sizes: Array, marks: Int[Array, " K+1"], rows: Array
+) -> Segment:
+    """Burst after burst of steps that nothing interrupts; what is recorded is looked at afterwards.
 
-    def stretch(k: Any, stop: Any, state: State, active: Array) -> State:
-        """The steps k to stop, of which nothing is kept; only active lanes take them."""
-        if not program.elementwise:
-            return lax.fori_loop(k, stop, partial(careful, sizes), state)
+    All lanes take a burst's steps; where one was to stop on the way, the burst is taken again with
+    care. Each step writes its state into the row of its record point, or of none: in few
+    dimensions that costs less than to leave the loop.
+    """
+    lanes, K, N = block.lanes, marks.shape[0] - 1, sizes.shape[0]
+    # Few step sizes at a time: a loop that reads little is compiled as one function
+    # (numerics.SMALL).
+    few = min(BURST, N)
 
-        def burst(carry: Any) -> Any:
-            k, state, active = carry
-            until = jnp.minimum(k + BURST, stop)
-            # Few step sizes at a time: a loop that reads little is compiled as one function
-            # (numerics.SMALL).
-            few = min(BURST, len(sizes))
-            begun = jnp.clip(k, 0, len(sizes) - few)
-            near = lax.dynamic_slice_in_dim(sizes, begun, few)
-            span = (k - begun, until - begun)
-            most = jnp.full_like(lanes.gtol2, jnp.inf)
-            x, rule, least = lax.fori_loop(*span, partial(free, near), (state.x, state.rule, most))
-            through = active & (least > lanes.gtol2)  # NaN stays in the minimum
-            again = lax.cond(
-                jnp.any(active & ~through),
-                lambda: lax.fori_loop(*span, partial(careful, near), state),
-                lambda: state,
-            )
-            t = state.t + (until - k).astype(state.t.dtype)
-            return until, _where(through, State(x, rule, t), again), through
+    def keep(kept: Array, i: Any, k: Any, x: Any, rule: Any) -> tuple[Array, Any]:
+        """The state before step k in row i if that is its record point, else in nobody's row."""
+        due = marks[i] == k
+        return _put(kept, jnp.where(due, i, K), (x, rule)), i + due
 
-        return lax.while_loop(lambda c: c[0] < stop, burst, (k, state, active))[1]
+    def burst(carry: Any) -> Any:
+        k, i, state, active, kept = carry
+        until = jnp.minimum(k + BURST, marks[rows])
+        begun = jnp.clip(k, 0, N - few)
+        near = lax.dynamic_slice_in_dim(sizes, begun, few)
+
+        def free(k: Any, carry: Any) -> Any:
+            x, rule, least, i, kept = carry
+            after, gg, _ = block.step(State(x, rule, state.t), near, k - begun)
+            kept, i = keep(kept, i, k + 1, after.x, after.rule)
+            return after.x, after.rule, jnp.minimum(least, gg), i, kept
+
+        def careful(k: Any, carry: Any) -> Any:
+            state, i, kept = carry
+            after = block.held(state, near, k - begun)
+            kept, i = keep(kept, i, k + 1, after.x, after.rule)
+            return after, i, kept
+
+        most = jnp.full_like(lanes.gtol2, jnp.inf)
+        x, rule, least, later, kept = lax.fori_loop(
+            k, until, free, (state.x, state.rule, most, i, kept)
+        )
+        through = active & (least > lanes.gtol2)  # NaN stays in the minimum
+        again_until = jnp.where(jnp.any(active & ~through), until, k)
+        again, _, kept = lax.fori_loop(k, again_until, careful, (state, i, kept))
+        t = state.t + (until - k).astype(state.t.dtype)
+        return until, later, _where(through, State(x, rule, t), again), through, kept
+
+    def go_on(carry: Any) -> Any:
+        k, _, _, active, _ = carry
+        return (k < marks[rows]) & jnp.any(active)
+
+    zero = marks[0]  # not a constant: XLA would fill the table element by element
+    kept = _put(_room((state.x, state.rule), K + 1), zero, (state.x, state.rule))
+    going = jnp.ones(lanes.gtol2.shape, bool)
+    _, visited, end, _, kept = lax.while_loop(go_on, burst, (zero, zero + 1, state, going, kept))
+    kept = _put(kept, zero + K, (end.x, end.rule))
+    recorded = sizes[jnp.minimum(marks, N - 1)]
+
+    def look(i: Any, table: Array) -> Array:
+        x, rule = _get(kept, i, (state.x, state.rule))
+        return _put(table, i, block.step(State(x, rule, state.t), recorded, i)[2])
+
+    seen = block.rows(state, K)
+    table = lax.fori_loop(0, jnp.minimum(visited, rows), look, seen.table)
+    begin = state.t.max()  # every lane that still goes on has taken as many steps
+    _, gg, last = block.own(end, sizes, jnp.clip(end.t - begin, 0, N - 1))
+    made = (replace(seen, table=_put(table, K, last)),)
+    if block.program.keep_path:
+        made += (Rows(kept, ("x",), ((len(end.x),),)),)
+    return Segment(end, made, gg > lanes.gtol2)
+
+
+def _stretches(
+    block: _Block, state: State, sizes: Array, marks: Int[Array, " K+1"], rows: Array
+) -> Segment:
+    """Record point after record point, each looked at on its way, and the steps between."""
+    lanes, K = block.lanes, marks.shape[0] - 1
+
+    def careful(k: Any, state: State) -> State:
+        return block.held(state, sizes, k)
 
     def record(carry: Any) -> Any:
         i, k, state, going, table, _ = carry
@@ -298,22 +408,51 @@ def segment(
         # its own last step.
         ending = (i == rows) | ~jnp.any(going)
         at = jnp.where(ending, jnp.clip(state.t - begin, 0, sizes.shape[0] - 1), k)
-        after, gg, seen = own(lanes, state, sizes[at, lanes.column])
+        after, gg, view = block.own(state, sizes, at)
         active = gg > lanes.gtol2
-        row = jnp.where(ending, gaps.shape[0], i)
-        table = jax.tree.map(lambda a, new: a.at[row].set(new), table, dict(seen))
-        until = jnp.where(ending, k, k + gaps[i])
-        state = stretch(k + 1, until, _where(active & ~ending, after, state), active)
+        table = _put(table, jnp.where(ending, K, i), view)
+        until = jnp.where(ending, k, marks[i + 1])
+        state = _where(active & ~ending, after, state)
+        state = lax.fori_loop(k + 1, until, careful, state)
         return i + 1, until, state, active, table, ending
 
-    first = jax.eval_shape(own, lanes, state, lanes.scale)[2]
-    table = {n: jnp.zeros((gaps.shape[0] + 1, *a.shape), a.dtype) for n, a in first.items()}
+    seen = block.rows(state, K)
     begin = state.t.max()  # every lane that still goes on has taken as many steps
     going = jnp.ones(lanes.gtol2.shape, bool)
     _, _, state, active, table, _ = lax.while_loop(
         lambda c: ~c[-1],
         record,
-        (0, jnp.zeros_like(gaps[0]), state, going, table, jnp.bool_(False)),
+        (0, jnp.zeros_like(marks[0]), state, going, seen.table, jnp.bool_(False)),
     )
-    rows_seen = {name: a[:-1] for name, a in table.items()}
-    return Segment(state, rows_seen, {name: a[-1] for name, a in table.items()}, active)
+    return Segment(state, (replace(seen, table=table),), active)
+
+
+def _room(like: Any, rows: int) -> Float[Array, "K L B"]:
+    """An empty table for trees like this one; integers are kept in float64, which holds them."""
+    leaves = jax.tree.leaves(like)
+    kinds = {leaf.dtype for leaf in leaves}
+    height = sum(math.prod(leaf.shape[:-1]) for leaf in leaves)
+    kind = kinds.pop() if len(kinds) == 1 else jnp.float64
+    return jnp.zeros((rows, height, leaves[0].shape[-1]), kind)
+
+
+def _put(table: Float[Array, "K L B"], row: Any, tree: Any) -> Float[Array, "K L B"]:
+    """The table with a tree in one row: leaf after leaf, which XLA does in place."""
+    at = 0
+    for leaf in jax.tree.leaves(tree):
+        part = leaf.reshape(1, -1, leaf.shape[-1]).astype(table.dtype)
+        table = lax.dynamic_update_slice(table, part, (row, jnp.zeros_like(row) + at, 0 * row))
+        at += part.shape[1]
+    return table
+
+
+def _get(table: Float[Array, "K L B"], row: Any, like: Any) -> Any:
+    """The tree in one row."""
+    leaves, structure = jax.tree.flatten(like)
+    parts, at = [], 0
+    line = lax.dynamic_index_in_dim(table, row, keepdims=False)
+    for leaf in leaves:
+        height = math.prod(leaf.shape[:-1])
+        parts.append(line[at : at + height].reshape(leaf.shape).astype(leaf.dtype))
+        at += height
+    return structure.unflatten(parts)

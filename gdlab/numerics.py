@@ -28,10 +28,10 @@ FLAGS = {
 }
 # XLA computes each output of a step in a loop of its own, which begins with f and g anew, and
 # starts each such loop as a task. With these two it computes outputs together, and compiles a loop
-# that touches no more bytes than a block in a few dimensions as one function: a step on Rosenbrock
-# is 1.5 times faster, momentum 3 times, d = 10 twice; d = 100 is 1.3 (exact) to 1.8 times (fast)
-# slower. Backend options have no promise of compatibility: what XLA does not know it ignores.
-SMALL = 131072
+# that touches little as one function: Rosenbrock is 3 times faster in two dimensions and twice in
+# ten; in a hundred it is 1.15 (exact) to 1.45 times (fast) slower. Backend options have no promise
+# of compatibility: what XLA does not know it ignores.
+SMALL = 2**20
 BACKEND = (
     "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion=true,"
     f"xla_cpu_small_while_loop_byte_threshold={SMALL}"

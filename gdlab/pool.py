@@ -16,13 +16,13 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from gdlab import descent
+from gdlab import descent, probes
 from gdlab.types import Records
 
 # A segment ends where lanes may leave the pool: where the step count has doubled, from here on.
 FIRST_SEGMENT = 128
 TABLE_NUMBERS = 2**22
-TAIL = 48  # three rounds of the longest cycle that is looked for
+TAIL = 48  # three rounds of the longest cycle that is looked for; one burst of descent's
 
 
 def width(dim: int) -> int:
@@ -58,14 +58,13 @@ class Pool:
         # more than what is left empty.
         spans = [(b - a, int(self.marks[b] - self.marks[a])) for a, b in self._segments()]
         longest, steps = (max(lengths) for lengths in zip(*spans, strict=True))
-        self.rows = _bucket(max(longest, TAIL), 128)
+        self.rows = rows_for(max(longest, TAIL))
         few = int(np.clip(2**18 // len(self.tables), 256, 2**14))
         self.steps = _bucket(max(steps, TAIL) + 1, few) if self.program.schedule is None else 1
 
     def compile(self) -> None:
         """Compiles what `run` will call: a segment of no steps."""
-        gaps = np.zeros(self.rows, np.int64)
-        self._block(np.arange(1), 0, gaps, self._sizes(0, 0), 0, self.devices[0])
+        self._block(np.arange(1), 0, self._marks([0]), self._sizes(0, 0), 0, self.devices[0])
 
     def run(self) -> Records:
         self.length = np.full(self.n, len(self.marks))
@@ -87,15 +86,14 @@ class Pool:
         T, tail = int(self.marks[-1]), np.full((self.n, TAIL + 1, self.program.dim), np.nan)
         stride = TAIL if self.program.keep_path else 1  # without paths, a step at a time
         for t in range(0, TAIL, stride):
-            gaps = np.zeros(self.rows, np.int64)
-            gaps[:stride] = 1
+            marks = self._marks(range(stride + 1))
             sizes = self._sizes(T + t, T + t + stride)
             for i in range(0, len(budget), self.block):
                 members = budget[i : i + self.block]
                 device = self.devices[(i // self.block) % len(self.devices)]
-                out = self._block(members, 1, gaps, sizes, stride, device)
+                out, seen = self._block(members, 1, marks, sizes, stride, device)
                 if self.program.keep_path:
-                    tail[members, :TAIL] = np.moveaxis(out.rows["x"][:TAIL], -1, 0)
+                    tail[members, :TAIL] = seen["x"][:, :TAIL]
                 else:
                     tail[members, t] = _points(self.state.x)[members]
                 self._store(members, out.state)
@@ -116,20 +114,20 @@ class Pool:
             begin = stop
 
     def _segment(self, alive: np.ndarray, begin: int, stop: int) -> None:
-        gaps = np.zeros(self.rows, np.int64)
-        gaps[: stop - begin] = np.diff(self.marks[begin : stop + 1])
+        marks = self._marks(self.marks[begin : stop + 1] - self.marks[begin])
         sizes = self._sizes(int(self.marks[begin]), int(self.marks[stop]))
         blocks = [alive[i : i + self.block] for i in range(0, len(alive), self.block)]
         tasks = [
-            self.workers.submit(self._block, members, begin, gaps, sizes, stop - begin, device)
+            self.workers.submit(self._block, members, begin, marks, sizes, stop - begin, device)
             for members, device in zip(blocks, _cycle(self.devices), strict=False)
         ]
         for members, task in zip(blocks, tasks, strict=True):
-            self._collect(members, begin, stop, task.result())
+            self._collect(members, begin, stop, *task.result())
 
     def _block(
-        self, members: np.ndarray, begin: int, gaps: Any, sizes: Any, rows: int, device: Any
-    ) -> descent.Segment:
+        self, members: np.ndarray, begin: int, marks: Any, sizes: Any, rows: int, device: Any
+    ) -> tuple[descent.Segment, dict[str, np.ndarray]]:
+        """A segment of these lanes, and what was seen: name -> `[m, rows + 1, ...]`."""
         m = len(members)
         index = np.concatenate([members, np.full(self.block - m, members[0])])
         lanes = jax.tree.map(lambda a: a[..., index], self.lanes)
@@ -139,16 +137,24 @@ class Pool:
                 state = descent.start(self.program, lanes, self.x0[:, index])
             else:
                 state = jax.tree.map(lambda a: a[..., index], self.state)
-            out = descent.segment(self.program, self.shared, lanes, state, sizes, gaps, rows)
-            return jax.tree.map(lambda a: np.asarray(a)[..., :m], out)
+            out = descent.segment(self.program, self.shared, lanes, state, sizes, marks, rows)
+            out = jax.tree.map(lambda a: np.asarray(a)[..., :m], out)
+        columns = probes.columns(out.seen(rows))
+        return out, {name: np.moveaxis(column, -1, 0) for name, column in columns.items()}
 
-    def _collect(self, members: np.ndarray, begin: int, stop: int, out: descent.Segment) -> None:
-        rows = stop - begin
-        for name, seen in out.rows.items():
+    def _collect(
+        self,
+        members: np.ndarray,
+        begin: int,
+        stop: int,
+        out: descent.Segment,
+        seen: Mapping[str, np.ndarray],
+    ) -> None:
+        for name, column in seen.items():
             if name not in self.columns:
-                shape = (self.n, len(self.marks), *seen.shape[1:-1])
+                shape = (self.n, len(self.marks), *column.shape[2:])
                 self.columns[name] = np.full(shape, np.nan)
-            self.columns[name][members, begin:stop] = np.moveaxis(seen[:rows], -1, 0)
+            self.columns[name][members, begin:stop] = column[:, :-1]
         if self.state is None:
             self.state = jax.tree.map(
                 lambda a: np.zeros((*a.shape[:-1], self.n), a.dtype), out.state
@@ -160,13 +166,19 @@ class Pool:
         done = ~self.going[members]
         who, row = members[done], np.searchsorted(self.marks[:-1], t[done], "left")
         self.length[who], self.end[who] = row + 1, t[done]
-        for name, seen in out.last.items():
-            self.columns[name][who, row] = np.moveaxis(seen, -1, 0)[done]
+        for name, column in seen.items():
+            self.columns[name][who, row] = column[done, -1]
         self.columns.setdefault("going", np.zeros(self.n))[who] = out.active[done]
 
     def _store(self, members: np.ndarray, state: descent.State) -> None:
         for kept, new in zip(jax.tree.leaves(self.state), jax.tree.leaves(state), strict=True):
             kept[..., members] = new
+
+    def _marks(self, steps: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Record points and the end of a segment, in steps from its begin; padded."""
+        marks = np.zeros(self.rows + 1, np.int64)
+        marks[: len(steps)] = steps
+        return marks
 
     def _sizes(self, t0: int, t1: int) -> np.ndarray:
         """Step sizes of the steps t0 to t1, one column a table; padded."""
@@ -184,7 +196,6 @@ class Pool:
         step = np.broadcast_to(self.marks.astype(float), (self.n, rows)).copy()
         step[np.arange(self.n), self.length - 1] = self.end
         columns["step"] = step
-        columns["angle"] = 2 * np.arctan(columns.pop("tan_half_angle"))
         columns["grad_evals"] = step.copy()
         for name in ("f_evals", "hvp_evals"):
             columns.setdefault(name, np.zeros((self.n, rows)))
@@ -208,6 +219,15 @@ def _points(x: Any) -> np.ndarray:
 def _cycle(devices: Sequence[Any]) -> Iterator[Any]:
     while True:
         yield from devices
+
+
+def rows_for(points: int) -> int:
+    """Rows of a segment's table: few shapes, but no more than a quarter left empty, since filling
+    them with zeros costs as much as some steps."""
+    if points <= 64:
+        return 64
+    quarter = 1 << (points - 1).bit_length() - 3
+    return -(-points // quarter) * quarter
 
 
 def _bucket(count: int, least: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from gdlab import registry
@@ -33,33 +34,62 @@ class StepView:
     step_size: Float[Array, ""]
 
 
-def standard(view: StepView, minimizers: Float[Array, "k d"] | None) -> Mapping[str, Any]:
-    """The probes of every descent: loss, grad_norm, step_size, slope, tan_half_angle, distance.
+def sums(
+    x: Any, value: Any, grad: Any, update: Any, step_size: Any, minimizers: Any
+) -> Mapping[str, Any]:
+    """What the columns of every descent are made of, at one step (see `columns`).
 
-    slope = u'g/|u| is the directional derivative along the step; over unit directions it is
-    |g| cos(theta), smallest where the angle between u and -g is 0 (eqs. 4.3, 4.4).
+    Square roots and the arc tangent are left to whoever keeps the record: under AVX, XLA takes
+    square roots lane by lane, and they would cost more than all else.
+
+    Args:
+        x, grad, update: `[d]`, or tuples of the coordinates where these are carried apart.
+        value, step_size: as in `StepView`.
+        minimizers: `[k, d]`, or None.
     """
-    g, u = view.grad, view.update
-    grad_norm, length = jnp.sqrt(jnp.sum(g * g)), jnp.sqrt(jnp.sum(u * u))
+    x, g, u = (v if isinstance(v, tuple) else (v,) for v in (x, grad, update))
+    gg, ug = _dot(g, g), _dot(u, g)
+    slant = ug / gg
+    across = tuple(ui - slant * gi for ui, gi in zip(u, g, strict=True))  # what is not along g
     seen = {
-        "loss": view.value,
-        "grad_norm": grad_norm,
-        "step_size": view.step_size,
-        "slope": jnp.sum(u * g) / length,
-        "tan_half_angle": tan_half_angle(u * grad_norm, -g * length),
+        "loss": value,
+        "step_size": step_size,
+        "|g|^2": gg,
+        "|u|^2": _dot(u, u),
+        "u'g": ug,
+        "|across|^2": _dot(across, across),
     }
     if minimizers is not None:
-        seen["distance"] = jnp.sqrt(jnp.min(jnp.sum((view.x - minimizers) ** 2, axis=-1)))
+        away = zip(x, jnp.split(minimizers, len(x), axis=-1), strict=True)
+        seen["distance^2"] = jnp.min(sum(jnp.sum((xi - at) ** 2, axis=-1) for xi, at in away))
     return seen
 
 
-def tan_half_angle(a: Float[Array, " d"], b: Float[Array, " d"]) -> Float[Array, ""]:
-    """|a - b|/|a + b| = tan(theta/2) of two vectors of equal length, accurate near 0 (Kahan).
+def _dot(a: tuple[Array, ...], b: tuple[Array, ...]) -> Float[Array, ""]:
+    return sum(jnp.sum(ai * bi) for ai, bi in zip(a, b, strict=True))
 
-    arccos(a'b/|a||b|) would lose half the digits there. The arc tangent is left to whoever keeps
-    the record: it would cost more than all else in the loop.
+
+def columns(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of every descent, and what else was seen: loss, grad_norm, slope, angle ...
+
+    slope = u'g/|u| is the directional derivative along the step; over unit directions it is
+    |g| cos(theta), smallest where the angle between u and -g is 0 (eqs. 4.3, 4.4).
+    angle = atan2(|g| |u across g|, -u'g), accurate near 0 and pi, where the arc cosine of
+    -u'g/|u||g| would lose half the digits.
     """
-    return jnp.sqrt(jnp.sum((a - b) ** 2)) / jnp.sqrt(jnp.sum((a + b) ** 2))
+    rest = dict(seen)
+    gg, uu, ug = rest.pop("|g|^2"), rest.pop("|u|^2"), rest.pop("u'g")
+    across = rest.pop("|across|^2")
+    with np.errstate(all="ignore"):  # where a descent has left the finite numbers
+        grad_norm = np.sqrt(gg)
+        made = {
+            "grad_norm": grad_norm,
+            "slope": ug / np.sqrt(uu),
+            "angle": np.arctan2(grad_norm * np.sqrt(across), -ug),
+        }
+        if "distance^2" in rest:
+            made["distance"] = np.sqrt(rest.pop("distance^2"))
+    return rest | made
 
 
 @registry.probe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import subprocess
@@ -140,26 +141,56 @@ def test_thinned_records_are_rows_of_the_full_one() -> None:
     np.testing.assert_array_equal(thin[0].path, full[0].path[rows])
 
 
-def test_eqs_4_3_and_4_4_at_every_step() -> None:
-    (records,) = results([job(make("objective", "himmelblau"), [0, 0], spacing="all", steps=40)])
+@pytest.mark.parametrize("steps", [40, 300])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"method": make("method", "heavy_ball", momentum=0.9)},
+        {"method": make("method", "nesterov", momentum="convex")},
+        {"method": make("method", "sign")},
+        {"method": make("method", "adam")},
+        {"schedule": make("schedule", "backtracking")},
+        {"schedule": make("schedule", "barzilai_borwein", eta0=1e-4)},
+    ],
+    ids=["gradient", "heavy_ball", "nesterov", "sign", "adam", "backtracking", "barzilai_borwein"],
+)
+@pytest.mark.parametrize(
+    ("name", "params", "x0"),
+    [
+        ("quadratic", {"H": [[3.0]]}, [0.5]),
+        ("himmelblau", {}, [0.0, 0.0]),
+        ("rosenbrock", {"dim": 3}, [-0.5, 0.2, 0.1]),
+    ],
+)
+def test_eqs_4_3_and_4_4_at_every_step(name, params, x0, rule, steps) -> None:
+    """Every column is what NumPy makes of the path: u = x_{t+1} - x_t, and f and its gradient."""
+    objective = make("objective", name, **params)
+    (records,) = results([job(objective, x0, steps=steps, gtol=1e-3, spacing="all", **rule)])
     record = records[0]
-    np.testing.assert_allclose(record.slope, -record.grad_norm, rtol=1e-13)
-    assert (record.angle[:-1] < 1e-14).all()
-    np.testing.assert_array_equal(record.step_size, 1e-3)
-    momentum = results(
-        [
-            job(
-                make("objective", "himmelblau"),
-                [0, 0],
-                make("method", "heavy_ball", momentum=0.9),
-                spacing="all",
-            )
-        ]
-    )[0][0]
-    assert (momentum.angle[1:] > 1e-6).any()
-    np.testing.assert_allclose(
-        momentum.slope, -momentum.grad_norm * np.cos(momentum.angle), rtol=1e-9
-    )
+    assert record.path is not None
+    x, u = record.path[:-1], np.diff(record.path, axis=0)
+    data = () if objective.data is None else (objective.data,)
+    f = functools.partial(objective.f, *data)
+    g = np.array(jax.vmap(jax.grad(f))(x))
+    length = np.linalg.norm(u, axis=1)
+    seen = {name: column[:-1] for name, column in record.columns.items()}
+    exact = {"rtol": 1e-12, "atol": 1e-12}
+    np.testing.assert_allclose(seen["loss"], jax.vmap(f)(x), **exact)
+    np.testing.assert_allclose(seen["grad_norm"], np.linalg.norm(g, axis=1), **exact)
+    points = np.asarray(objective.facts.minimizers)
+    away = np.linalg.norm(x[:, None] - points, axis=-1).min(axis=1)
+    np.testing.assert_allclose(seen["distance"], away, **exact)
+    # x_{t+1} - x_t has lost what was rounded away as u was added.
+    lost = 4e-16 * np.abs(record.path).max() / length
+    cosine = -(u * g).sum(axis=1) / length / seen["grad_norm"]
+    assert (np.abs(seen["slope"] / seen["grad_norm"] + cosine) <= 1e-13 + 4 * lost).all()
+    assert (np.abs(np.cos(seen["angle"]) - cosine) <= 1e-13 + 4 * lost).all()
+    if not rule or "schedule" in rule:  # along -g
+        assert (seen["angle"] < 1e-14).all()
+        np.testing.assert_allclose(seen["step_size"] * seen["grad_norm"], length, atol=1e-14)
+    elif len(x0) > 1:
+        assert (seen["angle"][1:] > 1e-6).any()
 
 
 def company() -> list[sweep.Job]:

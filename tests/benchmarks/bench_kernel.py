@@ -71,12 +71,12 @@ def kernel(objective, eta: float, steps: int) -> tuple[float, int]:
     )  # fmt: skip
     (group,) = sweep.plan([job])
     lanes, _ = sweep._stack([0], [job], np.array([lanes_n]))
-    gaps = np.zeros(128, np.int64)
-    gaps[: len(marks) - 1] = np.diff(marks)
+    points = np.zeros(pool.rows_for(len(marks) - 1) + 1, np.int64)
+    points[: len(marks)] = marks
     shared = {k: objective.data[k] for k in objective.shared}
     sizes = np.ones((16_384, 1))
     state = descent.start(group.program, lanes, x0.T)
-    put = jax.device_put((shared, lanes, state, sizes, gaps))
+    put = jax.device_put((shared, lanes, state, sizes, points))
     return best(
         lambda: descent.segment(group.program, *put, len(marks) - 1)
     ) / steps / lanes_n * 1e9, lanes_n
