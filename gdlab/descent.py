@@ -1,9 +1,10 @@
 """The only descent loop: a block of lanes, compiled once for each structure.
 
-Lanes are the last axis: x is `[d, B]`, and one step written for one lane is vmapped over it. The
-program is a loop over record points around a loop over the steps between them; a lane that has
-converged or left the finite numbers is frozen, state and all, so that what it is does not depend
-on how long its company goes on.
+Lanes are the last axis: x is `[d, B]`, and one step written for one lane is vmapped over it. A lane
+that has converged or left the finite numbers is frozen, state and all, so that what it is does not
+depend on how long its company goes on. Where a step is cheap, the program is bursts of steps that
+nothing interrupts, and what is recorded is looked at afterwards (`_bursts`); else it is a loop over
+record points around a loop over the steps between them (`_stretches`).
 """
 
 from __future__ import annotations
@@ -441,7 +442,7 @@ def _put(table: Float[Array, "K L B"], row: Any, tree: Any) -> Float[Array, "K L
     at = 0
     for leaf in jax.tree.leaves(tree):
         part = leaf.reshape(1, -1, leaf.shape[-1]).astype(table.dtype)
-        table = lax.dynamic_update_slice(table, part, (row, jnp.zeros_like(row) + at, 0 * row))
+        table = lax.dynamic_update_slice(table, part, (row, at, 0))
         at += part.shape[1]
     return table
 

@@ -121,7 +121,7 @@ def write() -> None:
     lines += [
         "",
         "The bare loop has no stop test and no step count, records two numbers where the kernel "
-        "records six and the point, and runs with XLA's own options.",
+        "records seven and the point, and runs with XLA's own options.",
         f"2-core AMD EPYC; jax {jax.__version__}. Made by "
         "`taskset -c 0 python tests/benchmarks/bench_kernel.py --write`.",
         "",
