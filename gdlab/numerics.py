@@ -29,9 +29,10 @@ FLAGS = {
 # XLA computes each output of a step in a loop of its own, which begins with f and g anew, and
 # starts each such loop as a task. With these two it computes outputs together, and compiles a loop
 # that touches little as one function: Rosenbrock is 3 times faster in two dimensions and twice in
-# ten; in a hundred it is 1.15 (exact) to 1.45 times (fast) slower. Backend options have no promise
-# of compatibility: what XLA does not know it ignores.
-SMALL = 2**20
+# ten; in a hundred it is 1.5 (exact) to 1.9 times (fast) slower. Backend options have no promise
+# of compatibility: what XLA does not know it ignores. With 2**20 bytes a hundred would not pay, but
+# a lane's last bit depended on its company (Adam on a matrix factorization).
+SMALL = 2**18
 BACKEND = (
     "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion=true,"
     f"xla_cpu_small_while_loop_byte_threshold={SMALL}"
