@@ -230,7 +230,7 @@ def _step(
         counts = [n for _, n in optax.tree_utils.tree_get_all_with_path(state.rule, name)]
         if counts:
             seen[name] = sum(counts[1:], counts[0])
-    if program.keep_path and not program.elementwise:  # else it is kept as it is
+    if program.keep_path:
         seen["x"] = x
     return State(x_next, rule, state.t + 1), gg, seen
 
@@ -283,7 +283,7 @@ def segment(
             unused.
         rows: how many record points to visit.
     """
-    run = _bursts if program.elementwise else _stretches
+    run = _bursts if program.elementwise and _holds(state) else _stretches
     return run(_Block(program, shared, lanes), state, sizes, marks, rows)
 
 
@@ -311,9 +311,10 @@ class _Block:
         """A step of each lane at a time of its own."""
         return self._own(self.lanes, state, table[k, self.lanes.column])
 
-    def rows(self, state: State, K: int) -> Rows:
-        """Room for what is seen at K record points and at the end."""
+    def rows(self, state: State, K: int, but: str = "") -> Rows:
+        """Room for what is seen at K record points and at the end, but for one name."""
         seen = jax.eval_shape(self._own, self.lanes, state, self.lanes.scale)[2]
+        seen = _without(but, seen)
         shapes = tuple(a.shape[:-1] for a in seen.values())
         return Rows(_room(seen, K + 1), tuple(seen), shapes)
 
@@ -375,20 +376,21 @@ def _bursts(
 
     zero = marks[0]  # not a constant: XLA would fill the table element by element
     kept = _put(_room((state.x, state.rule), K + 1), zero, (state.x, state.rule))
-    going = jnp.ones(lanes.gtol2.shape, bool)
+    going = lanes.gtol2 < jnp.inf  # padding never goes on, so it need not be taken care of
     _, visited, end, _, kept = lax.while_loop(go_on, burst, (zero, zero + 1, state, going, kept))
     kept = _put(kept, zero + K, (end.x, end.rule))
     recorded = sizes[jnp.minimum(marks, N - 1)]
 
     def look(i: Any, table: Array) -> Array:
         x, rule = _get(kept, i, (state.x, state.rule))
-        return _put(table, i, block.step(State(x, rule, state.t), recorded, i)[2])
+        view = block.step(State(x, rule, state.t), recorded, i)[2]
+        return _put(table, i, _without("x", view))
 
-    seen = block.rows(state, K)
+    seen = block.rows(state, K, but="x")  # x is kept as it is
     table = lax.fori_loop(0, jnp.minimum(visited, rows), look, seen.table)
     begin = state.t.max()  # every lane that still goes on has taken as many steps
     _, gg, last = block.own(end, sizes, jnp.clip(end.t - begin, 0, N - 1))
-    made = (replace(seen, table=_put(table, K, last)),)
+    made = (replace(seen, table=_put(table, K, _without("x", last))),)
     if block.program.keep_path:
         made += (Rows(kept, ("x",), ((len(end.x),),)),)
     return Segment(end, made, gg > lanes.gtol2)
@@ -428,8 +430,23 @@ def _stretches(
     return Segment(state, (replace(seen, table=table),), active)
 
 
+def _without(name: str, seen: Mapping[str, Array]) -> dict[str, Array]:
+    return {key: value for key, value in seen.items() if key != name}
+
+
+def _holds(state: State) -> bool:
+    """Whether a table of floats holds the state: wide integers and complex numbers it does not."""
+    kinds = {leaf.dtype for leaf in jax.tree.leaves((state.x, state.rule))}
+    return all(
+        jnp.finfo(k).bits <= 64
+        if jnp.issubdtype(k, jnp.floating)
+        else not jnp.issubdtype(k, jnp.complexfloating) and k.itemsize <= 4
+        for k in kinds
+    )
+
+
 def _room(like: Any, rows: int) -> Float[Array, "K L B"]:
-    """An empty table for trees like this one; integers are kept in float64, which holds them."""
+    """An empty table for trees like this one; integers of 32 bits are kept in float64."""
     leaves = jax.tree.leaves(like)
     kinds = {leaf.dtype for leaf in leaves}
     height = sum(math.prod(leaf.shape[:-1]) for leaf in leaves)

@@ -89,7 +89,7 @@ def columns(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         }
         if "distance^2" in rest:
             made["distance"] = np.sqrt(rest.pop("distance^2"))
-    return rest | made
+    return made | rest  # a probe of one's own name goes before
 
 
 @registry.probe

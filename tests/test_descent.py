@@ -7,17 +7,18 @@ import itertools
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import gdlab
 from gdlab import descent, numerics, registry, sweep
 from gdlab.errors import MissingFact, UsageError
-from gdlab.types import COLUMNS, Objective, Records
+from gdlab.types import COLUMNS, Method, Objective, Records
 
 
 def make(kind: str, name: str, **params: Any) -> Any:
@@ -457,3 +458,53 @@ def test_bits_do_not_depend_on_the_number_of_cores() -> None:
     assert one == sixteen
     # What is asked of XLA is what matters here: other numbers of threads give other bits.
     assert one != in_another_process(*dense, *many, threads="16")
+
+
+class Wide(NamedTuple):
+    """A state that float64 does not hold."""
+
+    word: Any
+
+
+def wide_walk(kind: str) -> Any:
+    """p = -w g, with w drawn from a state of 64-bit integers or complex numbers."""
+
+    def init(x: Any) -> Wide:
+        start = jnp.uint64(88172645463325252) if kind == "uint64" else jnp.complex128(1 + 2j)
+        return Wide(start)
+
+    def update(g: Any, state: Wide, x: Any = None) -> Any:
+        if kind == "uint64":
+            w = state.word ^ (state.word << 13)
+            w = w ^ (w >> 7)
+            w = w ^ (w << 17)
+            scale = (w & jnp.uint64(1023)).astype(float) / 1024 - 0.4
+        else:
+            w = state.word * (0.6 + 0.8j)
+            scale = w.imag
+        return jax.tree.map(lambda gi: -scale * gi, g), Wide(w)
+
+    return optax.GradientTransformation(init, update)
+
+
+@pytest.mark.parametrize("kind", ["uint64", "complex"])
+def test_a_memory_that_floats_do_not_hold_is_seen_as_it_was(kind) -> None:
+    method = Method("walk", transform=functools.partial(wide_walk, kind), elementwise=True)
+    himmelblau = make("objective", "himmelblau")
+    (records,) = results(
+        [job(himmelblau, [1.0, 1.0], method, steps=30, spacing="all", probes=("curvature",))]
+    )
+    record = records[0]
+    u = np.diff(record.path, axis=0)
+    g = np.array(
+        jax.vmap(
+            jax.grad(
+                functools.partial(
+                    himmelblau.f, *(() if himmelblau.data is None else (himmelblau.data,))
+                )
+            )
+        )(record.path[:-1])
+    )
+    np.testing.assert_allclose(
+        record.slope[:-1], (u * g).sum(1) / np.linalg.norm(u, axis=1), rtol=1e-9
+    )
