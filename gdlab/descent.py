@@ -9,108 +9,24 @@ record points around a loop over the steps between them (`_stretches`).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 from jaxtyping import Float, Int
 
-from gdlab import probes, registry
+from gdlab import step
+from gdlab.rows import Rows, get, held, put, room
+from gdlab.step import Lanes, Program, State, rule_of, split
 from gdlab.types import Array
 
-# Up to this dimension the coordinates are carried apart, each an array over lanes.
-APART = 4
 # Steps between two looks at whether a lane was to stop.
 BURST = 64
-
-
-@dataclass(frozen=True)
-class Program:
-    """What is compiled: everything that is code. All numbers are arguments.
-
-    Attributes:
-        f, has_data: the objective's function and whether it takes data.
-        dim: d.
-        method, schedule: factories of the optax transformations; schedule None = open loop.
-        probes: names of further probes.
-        keep_path: whether x is recorded.
-        gathered: whether lanes follow different step-size tables.
-        elementwise: whether the rule takes the coordinates one by one (open loop, few of them).
-    """
-
-    f: Callable[..., Any]
-    has_data: bool
-    dim: int
-    method: Callable[..., optax.GradientTransformationExtraArgs]
-    schedule: Callable[..., optax.GradientTransformationExtraArgs] | None
-    probes: tuple[str, ...] = ()
-    keep_path: bool = False
-    gathered: bool = False
-    elementwise: bool = False
-
-
-class Lanes(NamedTuple):
-    """A block's numbers; every leaf ends in the lane axis `[..., B]`.
-
-    Attributes:
-        data: what the objective reads, without what lanes share.
-        method, schedule: parameters of the rule.
-        scale: unit of the step size (open loop).
-        column: which step-size table the lane follows (open loop).
-        gtol2: squared tolerance on ||grad f||; infinite for padding.
-        minimizers: `[k, d, B]` or None.
-    """
-
-    data: Mapping[str, Array] | None
-    method: Mapping[str, Array]
-    schedule: Mapping[str, Array]
-    scale: Float[Array, " B"]
-    column: Int[Array, " B"]
-    gtol2: Float[Array, " B"]
-    minimizers: Float[Array, "k d B"] | None
-
-
-class State(NamedTuple):
-    """What descent carries: the point, the rule's memory, and the steps taken."""
-
-    x: Any  # [d, B]; a tuple of d arrays [B] where d <= APART
-    rule: Any
-    t: Int[Array, " B"]  # int32: half the memory, and 2e9 steps are enough
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Rows:
-    """What was seen at each record point, and at the segment's end.
-
-    All of it is one array, since XLA writes a row of one array in place, but copies several arrays
-    that are written side by side.
-
-    Attributes:
-        table: a row for each record point, and the last for the segment's end.
-        names, shapes: of what a row begins with, in order.
-    """
-
-    table: Float[Array, "K+1 L B"]
-    names: tuple[str, ...] = field(metadata={"static": True})
-    shapes: tuple[tuple[int, ...], ...] = field(metadata={"static": True})
-
-    def columns(self, rows: int) -> dict[str, np.ndarray]:
-        """Name -> `[rows + 1, ..., B]`: the first rows, and the last."""
-        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
-        visited = np.concatenate([self.table[:rows], self.table[-1:]])
-        parts = np.split(visited, ends, axis=1)[:-1]
-        return {
-            name: part.reshape(len(part), *shape, part.shape[-1])
-            for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
-        }
 
 
 class Segment(NamedTuple):
@@ -125,138 +41,12 @@ class Segment(NamedTuple):
         return {name: column for part in self.rows for name, column in part.columns(rows).items()}
 
 
-class Coordinates:
-    """A point whose coordinates are apart: f may index and unpack it, and nothing else."""
-
-    def __init__(self, parts: tuple[Array, ...]) -> None:
-        self._parts = parts
-        self.shape, self.size, self.ndim = (len(parts),), len(parts), 1
-
-    def __getitem__(self, i: int) -> Array:
-        if not isinstance(i, int):
-            raise TypeError("only single coordinates")
-        return self._parts[i]
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-
-def value_and_grad(f: Callable[[Any], Array], x: Any) -> tuple[Array, Any]:
-    """f and its gradient at x: `[d]`, or a tuple of scalars where there are few coordinates.
-
-    Slicing coordinates out of a vector and padding them back costs XLA on CPU more than a short f
-    does. So f is differentiated with its coordinates apart where it only indexes them, and with
-    forward derivatives (which do not pad) where it does not.
-    """
-    if not isinstance(x, tuple):
-        return jax.value_and_grad(f)(x)
-    if _takes(lambda parts: f(Coordinates(parts)), x):
-        return jax.value_and_grad(lambda parts: f(Coordinates(parts)))(x)
-
-    def along(i: int, xi: Array) -> Array:
-        return f(jnp.stack([*x[:i], xi, *x[i + 1 :]]))
-
-    if not _takes(lambda parts: jax.jvp(partial(along, 0), parts[:1], parts[:1]), x):
-        value, g = jax.value_and_grad(f)(jnp.stack(x))  # f has a reverse rule of its own only
-        return value, tuple(g[i] for i in range(len(x)))
-    ones = [jax.jvp(partial(along, i), (xi,), (jnp.ones_like(xi),)) for i, xi in enumerate(x)]
-    return ones[0][0], tuple(slope for _, slope in ones)
-
-
-def _takes(call: Callable[[Any], Any], x: Any) -> bool:
-    """Whether a call can be traced on x."""
-    try:
-        jax.eval_shape(call, x)
-    except Exception:  # whatever f raises on what it does not take
-        return False
-    return True
-
-
-def _rule(program: Program, lane: Lanes) -> optax.GradientTransformationExtraArgs:
-    method = optax.with_extra_args_support(program.method(**lane.method))
-    if program.schedule is None:
-        return method
-    return optax.chain(method, program.schedule(**lane.schedule))
-
-
-def _join(x: Any) -> Float[Array, " d"]:
-    return jnp.stack(x) if isinstance(x, tuple) else x
-
-
-def _split(x: Any) -> Any:
-    if isinstance(x, tuple) or x.shape[0] > APART:
-        return x
-    return tuple(x[i] for i in range(x.shape[0]))
-
-
-def _step(
-    program: Program, shared: Mapping[str, Array], lane: Lanes, state: State, size: Array
-) -> tuple[State, Array, Mapping[str, Array]]:
-    """One step of one lane: the next state, |g|^2 before it, and what was seen.
-
-    A lane takes the step while |g|^2 > gtol^2, which is false of NaN.
-    """
-    x = _join(state.x)
-    data = {**(lane.data or {}), **shared}
-    f = partial(program.f, data) if program.has_data else program.f
-    value, g = value_and_grad(f, state.x)
-    if jnp.shape(value) != ():
-        raise TypeError(
-            f"the objective's f returns an array of shape {value.shape}: takes a number"
-        )
-    # Coordinates are kept apart as long as possible: stacking them is a pass over memory.
-    gg = sum(gi * gi for gi in g) if isinstance(g, tuple) else jnp.sum(g * g)
-    gg = gg + 0 * (value + gg)  # not a number where f or the gradient is not finite
-    if program.elementwise:
-        p, rule = _rule(program, lane).update(_split(g), state.rule, state.x)
-        eta = lane.scale * size
-        u = tuple(eta * pi for pi in p)
-        x_next = tuple(xi + ui for xi, ui in zip(state.x, u))
-    else:
-        p, rule = _rule(program, lane).update(
-            _join(g), state.rule, x, value=value, grad=_join(g), value_fn=f
-        )
-        if program.schedule is None:
-            eta = lane.scale * size
-            u = eta * p
-        else:
-            eta, u = optax.tree_utils.tree_get(rule, "step_size"), p
-        u, x_next = _split(u), _split(x + u)
-    seen = dict(probes.sums(state.x, value, g, u, eta, lane.minimizers))
-    view = probes.StepView(f, x, value, _join(g), _join(u), eta)
-    for name in program.probes:
-        seen[name] = registry.factories("probe")[name](view)
-    for name in ("f_evals", "hvp_evals"):  # a method and a schedule may both count
-        counts = [n for _, n in optax.tree_utils.tree_get_all_with_path(state.rule, name)]
-        if counts:
-            seen[name] = sum(counts[1:], counts[0])
-    if program.keep_path:
-        seen["x"] = x
-    return State(x_next, rule, state.t + 1), gg, seen
-
-
-def _held(
-    program: Program, shared: Mapping[str, Array], lane: Lanes, state: State, size: Array
-) -> State:
-    """One step of one lane, if it is to take it.
-
-    Held lane by lane: chosen for all lanes at once, d = 100 costs a third more.
-    """
-    after, gg, _ = _step(program, shared, lane, state, size)
-    return _where(gg > lane.gtol2, after, state)
-
-
-def _where(lanes: Array, new: Any, old: Any) -> Any:
-    """The new leaves where a lane takes them, else the old."""
-    return jax.tree.map(partial(jnp.where, lanes), new, old)
-
-
 @partial(jax.jit, static_argnums=0)
 def start(program: Program, lanes: Lanes, x0: Float[Array, "d B"]) -> State:
     """The state at step 0."""
 
     def one(lane: Lanes, x: Float[Array, " d"]) -> tuple[Any, Any]:
-        return _split(x), _rule(program, lane).init(_split(x) if program.elementwise else x)
+        return split(x), rule_of(program, lane).init(split(x) if program.elementwise else x)
 
     x, rule = jax.vmap(one, in_axes=-1, out_axes=-1)(lanes, x0)
     return State(x, rule, jnp.zeros(x0.shape[-1], jnp.int32))
@@ -283,7 +73,9 @@ def segment(
             unused.
         rows: how many record points to visit.
     """
-    run = _bursts if program.elementwise and _holds(state) else _stretches
+    # A state that takes much room is not kept for every record point.
+    keeps = program.elementwise and held((state.x, state.rule), 4 * program.dim)
+    run = _bursts if keeps else _stretches
     return run(_Block(program, shared, lanes), state, sizes, marks, rows)
 
 
@@ -293,12 +85,12 @@ class _Block:
     def __init__(self, program: Program, shared: Mapping[str, Array], lanes: Lanes) -> None:
         axes = (-1, -1, None if not program.gathered else -1)
         self.program, self.lanes = program, lanes
-        self._step = jax.vmap(partial(_step, program, shared), in_axes=axes, out_axes=-1)
-        self._held = jax.vmap(partial(_held, program, shared), in_axes=axes, out_axes=-1)
-        self._own = jax.vmap(partial(_step, program, shared), in_axes=-1, out_axes=-1)
+        self._step = jax.vmap(partial(step.taken, program, shared), in_axes=axes, out_axes=-1)
+        self._held = jax.vmap(partial(step.held, program, shared), in_axes=axes, out_axes=-1)
+        self._own = jax.vmap(partial(step.taken, program, shared), in_axes=-1, out_axes=-1)
 
     def step(self, state: State, table: Array, k: Any) -> tuple[State, Array, Mapping[str, Array]]:
-        """The step k of all lanes: see `_step`."""
+        """The step k of all lanes: see `step.taken`."""
         return self._step(self.lanes, state, self._size(table, k))
 
     def held(self, state: State, table: Array, k: Any) -> State:
@@ -316,7 +108,7 @@ class _Block:
         seen = jax.eval_shape(self._own, self.lanes, state, self.lanes.scale)[2]
         seen = _without(but, seen)
         shapes = tuple(a.shape[:-1] for a in seen.values())
-        return Rows(_room(seen, K + 1), tuple(seen), shapes)
+        return Rows(room(seen, K + 1), tuple(seen), shapes)
 
     def _size(self, table: Array, k: Any) -> Array:
         row = lax.dynamic_index_in_dim(table, k, keepdims=False)
@@ -340,7 +132,7 @@ def _bursts(
     def keep(kept: Array, i: Any, k: Any, x: Any, rule: Any) -> tuple[Array, Any]:
         """The state before step k in row i if that is its record point, else in nobody's row."""
         due = marks[i] == k
-        return _put(kept, jnp.where(due, i, K), (x, rule)), i + due
+        return put(kept, jnp.where(due, i, K), (x, rule)), i + due
 
     def burst(carry: Any) -> Any:
         k, i, state, active, kept = carry
@@ -368,29 +160,29 @@ def _bursts(
         again_until = jnp.where(jnp.any(active & ~through), until, k)
         again, _, kept = lax.fori_loop(k, again_until, careful, (state, i, kept))
         t = state.t + (until - k).astype(state.t.dtype)
-        return until, later, _where(through, State(x, rule, t), again), through, kept
+        return until, later, step.where(through, State(x, rule, t), again), through, kept
 
     def go_on(carry: Any) -> Any:
         k, _, _, active, _ = carry
         return (k < marks[rows]) & jnp.any(active)
 
     zero = marks[0]  # not a constant: XLA would fill the table element by element
-    kept = _put(_room((state.x, state.rule), K + 1), zero, (state.x, state.rule))
+    kept = put(room((state.x, state.rule), K + 1), zero, (state.x, state.rule))
     going = lanes.gtol2 < jnp.inf  # padding never goes on, so it need not be taken care of
     _, visited, end, _, kept = lax.while_loop(go_on, burst, (zero, zero + 1, state, going, kept))
-    kept = _put(kept, zero + K, (end.x, end.rule))
+    kept = put(kept, zero + K, (end.x, end.rule))
     recorded = sizes[jnp.minimum(marks, N - 1)]
 
     def look(i: Any, table: Array) -> Array:
-        x, rule = _get(kept, i, (state.x, state.rule))
+        x, rule = get(kept, i, (state.x, state.rule))
         view = block.step(State(x, rule, state.t), recorded, i)[2]
-        return _put(table, i, _without("x", view))
+        return put(table, i, _without("x", view))
 
     seen = block.rows(state, K, but="x")  # x is kept as it is
     table = lax.fori_loop(0, jnp.minimum(visited, rows), look, seen.table)
     begin = state.t.max()  # every lane that still goes on has taken as many steps
     _, gg, last = block.own(end, sizes, jnp.clip(end.t - begin, 0, N - 1))
-    made = (replace(seen, table=_put(table, K, _without("x", last))),)
+    made = (replace(seen, table=put(table, K, _without("x", last))),)
     if block.program.keep_path:
         made += (Rows(kept, ("x",), ((len(end.x),),)),)
     return Segment(end, made, gg > lanes.gtol2)
@@ -413,9 +205,9 @@ def _stretches(
         at = jnp.where(ending, jnp.clip(state.t - begin, 0, sizes.shape[0] - 1), k)
         after, gg, view = block.own(state, sizes, at)
         active = gg > lanes.gtol2
-        table = _put(table, jnp.where(ending, K, i), view)
+        table = put(table, jnp.where(ending, K, i), view)
         until = jnp.where(ending, k, marks[i + 1])
-        state = _where(active & ~ending, after, state)
+        state = step.where(active & ~ending, after, state)
         state = lax.fori_loop(k + 1, until, careful, state)
         return i + 1, until, state, active, table, ending
 
@@ -432,45 +224,3 @@ def _stretches(
 
 def _without(name: str, seen: Mapping[str, Array]) -> dict[str, Array]:
     return {key: value for key, value in seen.items() if key != name}
-
-
-def _holds(state: State) -> bool:
-    """Whether a table of floats holds the state: wide integers and complex numbers it does not."""
-    kinds = {leaf.dtype for leaf in jax.tree.leaves((state.x, state.rule))}
-    return all(
-        jnp.finfo(k).bits <= 64
-        if jnp.issubdtype(k, jnp.floating)
-        else not jnp.issubdtype(k, jnp.complexfloating) and k.itemsize <= 4
-        for k in kinds
-    )
-
-
-def _room(like: Any, rows: int) -> Float[Array, "K L B"]:
-    """An empty table for trees like this one; integers of 32 bits are kept in float64."""
-    leaves = jax.tree.leaves(like)
-    kinds = {leaf.dtype for leaf in leaves}
-    height = sum(math.prod(leaf.shape[:-1]) for leaf in leaves)
-    kind = kinds.pop() if len(kinds) == 1 else jnp.float64
-    return jnp.zeros((rows, height, leaves[0].shape[-1]), kind)
-
-
-def _put(table: Float[Array, "K L B"], row: Any, tree: Any) -> Float[Array, "K L B"]:
-    """The table with a tree in one row: leaf after leaf, which XLA does in place."""
-    at = 0
-    for leaf in jax.tree.leaves(tree):
-        part = leaf.reshape(1, -1, leaf.shape[-1]).astype(table.dtype)
-        table = lax.dynamic_update_slice(table, part, (row, at, 0))
-        at += part.shape[1]
-    return table
-
-
-def _get(table: Float[Array, "K L B"], row: Any, like: Any) -> Any:
-    """The tree in one row."""
-    leaves, structure = jax.tree.flatten(like)
-    parts, at = [], 0
-    line = lax.dynamic_index_in_dim(table, row, keepdims=False)
-    for leaf in leaves:
-        height = math.prod(leaf.shape[:-1])
-        parts.append(line[at : at + height].reshape(leaf.shape).astype(leaf.dtype))
-        at += height
-    return structure.unflatten(parts)

@@ -17,12 +17,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gdlab import descent, probes
+from gdlab.step import Lanes, Program, State
 from gdlab.types import Records
 
 # A segment ends where lanes may leave the pool: where the step count has doubled, from here on.
 FIRST_SEGMENT = 128
 TABLE_NUMBERS = 2**22
-TAIL = 48  # three rounds of the longest cycle that is looked for; one burst of descent's
+TAIL = 48  # three rounds of the longest cycle that is looked for
 
 
 def width(dim: int) -> int:
@@ -38,9 +39,9 @@ def width(dim: int) -> int:
 class Pool:
     """The lanes of a chunk, from their starts to their records."""
 
-    program: descent.Program
+    program: Program
     shared: Mapping[str, np.ndarray]
-    lanes: descent.Lanes
+    lanes: Lanes
     x0: np.ndarray
     f_star: Float[np.ndarray, " n"]  # NaN where it is not known
     tables: Sequence[Callable[..., Any]]
@@ -93,7 +94,9 @@ class Pool:
                 device = self.devices[(i // self.block) % len(self.devices)]
                 out, seen = self._block(members, 1, marks, sizes, stride, device)
                 if self.program.keep_path:
-                    tail[members, :TAIL] = seen["x"][:, :TAIL]
+                    path, rest = seen["x"][:, :TAIL], _points(out.state.x)[:, None]
+                    ended = np.arange(TAIL) >= (out.state.t - T)[:, None]  # its rows say nothing
+                    tail[members, :TAIL] = np.where(ended[..., None], rest, path)
                 else:
                     tail[members, t] = _points(self.state.x)[members]
                 self._store(members, out.state)
@@ -170,7 +173,7 @@ class Pool:
             self.columns[name][who, row] = column[done, -1]
         self.columns.setdefault("going", np.zeros(self.n))[who] = out.active[done]
 
-    def _store(self, members: np.ndarray, state: descent.State) -> None:
+    def _store(self, members: np.ndarray, state: State) -> None:
         for kept, new in zip(jax.tree.leaves(self.state), jax.tree.leaves(state), strict=True):
             kept[..., members] = new
 

@@ -47,17 +47,17 @@ def sums(
         value, step_size: as in `StepView`.
         minimizers: `[k, d]`, or None.
     """
-    x, g, u = (v if isinstance(v, tuple) else (v,) for v in (x, grad, update))
-    gg, ug = _dot(g, g), _dot(u, g)
+    x, g, u = (_parts(v) for v in (x, grad, update))
+    gg, ug = dot(g, g), dot(u, g)
     slant = ug / gg
     across = tuple(ui - slant * gi for ui, gi in zip(u, g, strict=True))  # what is not along g
     seen = {
         "loss": value,
         "step_size": step_size,
         "|g|^2": gg,
-        "|u|^2": _dot(u, u),
+        "|u|^2": dot(u, u),
         "u'g": ug,
-        "|across|^2": _dot(across, across),
+        "|across|^2": dot(across, across),
     }
     if minimizers is not None:
         away = zip(x, jnp.split(minimizers, len(x), axis=-1), strict=True)
@@ -65,8 +65,13 @@ def sums(
     return seen
 
 
-def _dot(a: tuple[Array, ...], b: tuple[Array, ...]) -> Float[Array, ""]:
-    return sum(jnp.sum(ai * bi) for ai, bi in zip(a, b, strict=True))
+def dot(a: Any, b: Any) -> Float[Array, ""]:
+    """a'b of vectors `[d]`, or of tuples of their coordinates."""
+    return sum(jnp.sum(ai * bi) for ai, bi in zip(_parts(a), _parts(b), strict=True))
+
+
+def _parts(v: Any) -> tuple[Array, ...]:
+    return v if isinstance(v, tuple) else (v,)
 
 
 def columns(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,9 +20,10 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from gdlab import descent, numerics, registry
+from gdlab import numerics, registry
 from gdlab.errors import MissingFact, UsageError
 from gdlab.pool import Pool
+from gdlab.step import APART, Lanes, Program
 from gdlab.types import Method, Objective, Records, Schedule
 
 numerics.configure()  # whoever comes here first computes in 64 bits too
@@ -63,7 +64,7 @@ class Job:
 class Group:
     """Jobs of one structure: the program that carries them out, and their places in the sweep."""
 
-    program: descent.Program
+    program: Program
     jobs: tuple[int, ...]
 
 
@@ -107,11 +108,11 @@ def record_marks(steps: int, spacing: str = "log", points: int = 100) -> Int[np.
 def plan(jobs: Sequence[Job]) -> list[Group]:
     """Groups of jobs that one program can carry out, in order of first appearance."""
     groups: dict[Hashable, list[int]] = {}
-    programs: dict[Hashable, descent.Program] = {}
+    programs: dict[Hashable, Program] = {}
     digests: dict[int, str] = {}
     for i, job in enumerate(jobs):
         o, data = job.objective, job.objective.data or {}
-        program = descent.Program(
+        program = Program(
             f=o.f,
             has_data=o.data is not None,
             dim=o.dim,
@@ -121,7 +122,7 @@ def plan(jobs: Sequence[Job]) -> list[Group]:
             keep_path=o.dim <= PATH_DIM,
             elementwise=job.method.elementwise
             and job.schedule.transform is None
-            and o.dim <= descent.APART,
+            and o.dim <= APART,
         )
         shared = tuple((name, _digest(data[name], digests)) for name in o.shared)
         shapes = tuple((name, np.shape(v)) for name, v in data.items() if name not in o.shared)
@@ -212,10 +213,10 @@ def run(
     groups = plan(jobs) if groups is None else groups
     chunks = [(group.program, members) for group in groups for members in _chunks(group, jobs)]
     devices = _devices()
-    compiling: set[descent.Program] = set()
+    compiling: set[Program] = set()
     with ThreadPoolExecutor(len(devices)) as workers, ThreadPoolExecutor(len(devices)) as compilers:
 
-        def prepare(program: descent.Program, members: tuple[int, ...]) -> Future[Pool]:
+        def prepare(program: Program, members: tuple[int, ...]) -> Future[Pool]:
             new = program not in compiling
             compiling.add(program)
             return compilers.submit(_pool, program, members, jobs, workers, devices, tails, new)
@@ -271,7 +272,7 @@ def _places(members: Sequence[int], jobs: Sequence[Job]) -> list[slice]:
 
 
 def _pool(
-    program: descent.Program,
+    program: Program,
     members: tuple[int, ...],
     jobs: Sequence[Job],
     workers: ThreadPoolExecutor,
@@ -317,7 +318,7 @@ def bind(params: Mapping[str, Any], objective: Objective) -> dict[str, float]:
 
 def _stack(
     members: Sequence[int], jobs: Sequence[Job], counts: Int[np.ndarray, " J"]
-) -> tuple[descent.Lanes, list[Callable[..., Any]]]:
+) -> tuple[Lanes, list[Callable[..., Any]]]:
     """The lanes of the jobs side by side, and the step-size tables that they follow."""
     group = [jobs[i] for i in members]
     first = group[0]
@@ -343,7 +344,7 @@ def _stack(
             places[key] = len(tables)
             tables.append(job.schedule.sizes or np.ones_like)
         columns.append(places[key])
-    lanes = descent.Lanes(
+    lanes = Lanes(
         data=numbers(own) if first.objective.data is not None else None,
         method=numbers([bind(job.method.params, job.objective) for job in group]),
         schedule=numbers([bind(job.schedule.params, job.objective) for job in group]),

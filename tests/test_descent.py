@@ -142,6 +142,13 @@ def test_thinned_records_are_rows_of_the_full_one() -> None:
     np.testing.assert_array_equal(thin[0].path, full[0].path[rows])
 
 
+def values_and_gradients(objective: Objective, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """f and its gradient at points `[n, d]`."""
+    data = () if objective.data is None else (objective.data,)
+    values, g = jax.vmap(jax.value_and_grad(functools.partial(objective.f, *data)))(x)
+    return np.array(values), np.array(g)
+
+
 @pytest.mark.parametrize("steps", [40, 300])
 @pytest.mark.parametrize(
     "rule",
@@ -171,13 +178,11 @@ def test_eqs_4_3_and_4_4_at_every_step(name, params, x0, rule, steps) -> None:
     record = records[0]
     assert record.path is not None
     x, u = record.path[:-1], np.diff(record.path, axis=0)
-    data = () if objective.data is None else (objective.data,)
-    f = functools.partial(objective.f, *data)
-    g = np.array(jax.vmap(jax.grad(f))(x))
+    losses, g = values_and_gradients(objective, x)
     length = np.linalg.norm(u, axis=1)
     seen = {name: column[:-1] for name, column in record.columns.items()}
     exact = {"rtol": 1e-12, "atol": 1e-12}
-    np.testing.assert_allclose(seen["loss"], jax.vmap(f)(x), **exact)
+    np.testing.assert_allclose(seen["loss"], losses, **exact)
     np.testing.assert_allclose(seen["grad_norm"], np.linalg.norm(g, axis=1), **exact)
     points = np.asarray(objective.facts.minimizers)
     away = np.linalg.norm(x[:, None] - points, axis=-1).min(axis=1)
@@ -496,15 +501,35 @@ def test_a_memory_that_floats_do_not_hold_is_seen_as_it_was(kind) -> None:
     )
     record = records[0]
     u = np.diff(record.path, axis=0)
-    g = np.array(
-        jax.vmap(
-            jax.grad(
-                functools.partial(
-                    himmelblau.f, *(() if himmelblau.data is None else (himmelblau.data,))
-                )
-            )
-        )(record.path[:-1])
+    _, g = values_and_gradients(himmelblau, record.path[:-1])
+    slope = (u * g).sum(axis=1) / np.linalg.norm(u, axis=1)
+    np.testing.assert_allclose(record.slope[:-1], slope, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["grad_norm", "angle"])
+def test_a_probe_of_ones_own_goes_before_a_column_of_that_name(name, monkeypatch) -> None:
+    probes = registry.factories("probe")
+    monkeypatch.setitem(probes, name, lambda view: 7 + 0 * view.value)
+    assert registry.factories("probe") is probes
+    (records,) = results([job(make("objective", "himmelblau"), [0, 0], probes=(name,))])
+    np.testing.assert_array_equal(records[0].columns[name], 7.0)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{}, {"schedule": make("schedule", "backtracking")}, {"method": make("method", "newton")}],
+    ids=["gradient", "backtracking", "newton"],
+)
+def test_a_tail_rests_where_its_descent_comes_to_rest_alone_and_in_company(rule) -> None:
+    """Steps run out one before |g| <= gtol."""
+    rules = {"schedule": make("schedule", "constant", eta=0.4), "gtol": 1e-3} | rule
+    bowl, starts = (
+        make("objective", "quadratic", dim=2, condition=2.0),
+        np.array([[0.5, 0.2], [3.0, -4.0]]),
     )
-    np.testing.assert_allclose(
-        record.slope[:-1], (u * g).sum(1) / np.linalg.norm(u, axis=1), rtol=1e-9
-    )
+    full = sweep.descents(bowl, starts[:1], record="all", **rules)[0]
+    assert full.status == "converged"
+    expected = np.vstack([full.path[-2], np.tile(full.x, (48, 1))])
+    for x0 in (starts[:1], starts):
+        tail = sweep.descents(bowl, x0, steps=full.steps - 1, tails=True, **rules).tail
+        np.testing.assert_array_equal(tail[0], expected)

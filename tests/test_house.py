@@ -32,6 +32,7 @@ FLOORS = [
     ["types", "registry", "numerics"],
     ["theory", "probes"],
     ["objectives", "initializations", "schedules", "methods"],
+    ["step", "rows"],
     ["descent"],
     ["pool"],
     ["sweep"],

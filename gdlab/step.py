@@ -1,0 +1,202 @@
+"""One step of one lane: what a program is made of, and what it does.
+
+Written for one lane, and vmapped over a block of them in `descent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Float, Int
+
+from gdlab import probes, registry
+from gdlab.types import Array
+
+# Up to this dimension the coordinates are carried apart, each an array over lanes.
+APART = 4
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is compiled: everything that is code. All numbers are arguments.
+
+    Attributes:
+        f, has_data: the objective's function and whether it takes data.
+        dim: d.
+        method, schedule: factories of the optax transformations; schedule None = open loop.
+        probes: names of further probes.
+        keep_path: whether x is recorded.
+        gathered: whether lanes follow different step-size tables.
+        elementwise: whether the rule takes the coordinates one by one (open loop, few of them).
+    """
+
+    f: Callable[..., Any]
+    has_data: bool
+    dim: int
+    method: Callable[..., optax.GradientTransformationExtraArgs]
+    schedule: Callable[..., optax.GradientTransformationExtraArgs] | None
+    probes: tuple[str, ...] = ()
+    keep_path: bool = False
+    gathered: bool = False
+    elementwise: bool = False
+
+
+class Lanes(NamedTuple):
+    """A block's numbers; every leaf ends in the lane axis `[..., B]`.
+
+    Attributes:
+        data: what the objective reads, without what lanes share.
+        method, schedule: parameters of the rule.
+        scale: unit of the step size (open loop).
+        column: which step-size table the lane follows (open loop).
+        gtol2: squared tolerance on ||grad f||; infinite for padding.
+        minimizers: `[k, d, B]` or None.
+    """
+
+    data: Mapping[str, Array] | None
+    method: Mapping[str, Array]
+    schedule: Mapping[str, Array]
+    scale: Float[Array, " B"]
+    column: Int[Array, " B"]
+    gtol2: Float[Array, " B"]
+    minimizers: Float[Array, "k d B"] | None
+
+
+class State(NamedTuple):
+    """What descent carries: the point, the rule's memory, and the steps taken."""
+
+    x: Any  # [d, B]; a tuple of d arrays [B] where d <= APART
+    rule: Any
+    t: Int[Array, " B"]  # int32: half the memory, and 2e9 steps are enough
+
+
+class Coordinates:
+    """A point whose coordinates are apart: f may index and unpack it, and nothing else."""
+
+    def __init__(self, parts: tuple[Array, ...]) -> None:
+        self._parts = parts
+        self.shape, self.size, self.ndim = (len(parts),), len(parts), 1
+
+    def __getitem__(self, i: int) -> Array:
+        if not isinstance(i, int):
+            raise TypeError("only single coordinates")
+        return self._parts[i]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def value_and_grad(f: Callable[[Any], Array], x: Any) -> tuple[Array, Any]:
+    """f and its gradient at x: `[d]`, or a tuple of scalars where there are few coordinates.
+
+    Slicing coordinates out of a vector and padding them back costs XLA on CPU more than a short f
+    does. So f is differentiated with its coordinates apart where it only indexes them, and with
+    forward derivatives (which do not pad) where it does not.
+    """
+    if not isinstance(x, tuple):
+        return jax.value_and_grad(f)(x)
+    if _takes(lambda parts: f(Coordinates(parts)), x):
+        return jax.value_and_grad(lambda parts: f(Coordinates(parts)))(x)
+
+    def along(i: int, xi: Array) -> Array:
+        return f(jnp.stack([*x[:i], xi, *x[i + 1 :]]))
+
+    if not _takes(lambda parts: jax.jvp(partial(along, 0), parts[:1], parts[:1]), x):
+        value, g = jax.value_and_grad(f)(jnp.stack(x))  # f has a reverse rule of its own only
+        return value, tuple(g[i] for i in range(len(x)))
+    ones = [jax.jvp(partial(along, i), (xi,), (jnp.ones_like(xi),)) for i, xi in enumerate(x)]
+    return ones[0][0], tuple(slope for _, slope in ones)
+
+
+def _takes(call: Callable[[Any], Any], x: Any) -> bool:
+    """Whether a call can be traced on x."""
+    try:
+        jax.eval_shape(call, x)
+    except Exception:  # whatever f raises on what it does not take
+        return False
+    return True
+
+
+def rule_of(program: Program, lane: Lanes) -> optax.GradientTransformationExtraArgs:
+    method = optax.with_extra_args_support(program.method(**lane.method))
+    if program.schedule is None:
+        return method
+    return optax.chain(method, program.schedule(**lane.schedule))
+
+
+def _join(x: Any) -> Float[Array, " d"]:
+    return jnp.stack(x) if isinstance(x, tuple) else x
+
+
+def split(x: Any) -> Any:
+    if isinstance(x, tuple) or x.shape[0] > APART:
+        return x
+    return tuple(x[i] for i in range(x.shape[0]))
+
+
+def taken(
+    program: Program, shared: Mapping[str, Array], lane: Lanes, state: State, size: Array
+) -> tuple[State, Array, Mapping[str, Array]]:
+    """One step of one lane: the next state, |g|^2 before it, and what was seen.
+
+    A lane takes the step while |g|^2 > gtol^2, which is false of NaN.
+    """
+    x = _join(state.x)
+    data = {**(lane.data or {}), **shared}
+    f = partial(program.f, data) if program.has_data else program.f
+    value, g = value_and_grad(f, state.x)
+    if jnp.shape(value) != ():
+        raise TypeError(
+            f"the objective's f returns an array of shape {value.shape}: takes a number"
+        )
+    # Coordinates are kept apart as long as possible: stacking them is a pass over memory.
+    gg = probes.dot(g, g)
+    gg = gg + 0 * (value + gg)  # not a number where f or the gradient is not finite
+    if program.elementwise:
+        p, rule = rule_of(program, lane).update(split(g), state.rule, state.x)
+        eta = lane.scale * size
+        u = tuple(eta * pi for pi in p)
+        x_next = tuple(xi + ui for xi, ui in zip(state.x, u))
+    else:
+        p, rule = rule_of(program, lane).update(
+            _join(g), state.rule, x, value=value, grad=_join(g), value_fn=f
+        )
+        if program.schedule is None:
+            eta = lane.scale * size
+            u = eta * p
+        else:
+            eta, u = optax.tree_utils.tree_get(rule, "step_size"), p
+        u, x_next = split(u), split(x + u)
+    seen = dict(probes.sums(state.x, value, g, u, eta, lane.minimizers))
+    view = probes.StepView(f, x, value, _join(g), _join(u), eta)
+    for name in program.probes:
+        seen[name] = registry.factories("probe")[name](view)
+    for name in ("f_evals", "hvp_evals"):  # a method and a schedule may both count
+        counts = [n for _, n in optax.tree_utils.tree_get_all_with_path(state.rule, name)]
+        if counts:
+            seen[name] = sum(counts[1:], counts[0])
+    if program.keep_path:
+        seen["x"] = x
+    return State(x_next, rule, state.t + 1), gg, seen
+
+
+def held(
+    program: Program, shared: Mapping[str, Array], lane: Lanes, state: State, size: Array
+) -> State:
+    """One step of one lane, if it is to take it.
+
+    Held lane by lane: chosen for all lanes at once, d = 100 costs a third more.
+    """
+    after, gg, _ = taken(program, shared, lane, state, size)
+    return where(gg > lane.gtol2, after, state)
+
+
+def where(lanes: Array, new: Any, old: Any) -> Any:
+    """The new leaves where a lane takes them, else the old."""
+    return jax.tree.map(partial(jnp.where, lanes), new, old)
