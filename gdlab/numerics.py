@@ -27,15 +27,19 @@ FLAGS = {
     "fast": "--xla_cpu_prefer_vector_width=512",
 }
 # XLA computes each output of a step in a loop of its own, which begins with f and g anew, and
-# starts each such loop as a task. With these two it computes outputs together, and compiles a loop
-# that touches little as one function: Rosenbrock is 3 times faster in two dimensions and twice in
-# ten; in a hundred it is 1.5 (exact) to 1.9 times (fast) slower. Backend options have no promise
-# of compatibility: what XLA does not know it ignores. With 2**20 bytes a hundred would not pay, but
-# a lane's last bit depended on its company (Adam on a matrix factorization).
+# starts each such loop as a task. With the backend options it computes outputs together, and
+# compiles a loop that touches little as one function: Rosenbrock is 3 times faster in two
+# dimensions and twice in ten; in a hundred it is 1.2 (exact) to 1.7 times (fast) slower. Backend
+# options have no promise of compatibility: what XLA does not know it ignores. With 2**20 bytes a
+# hundred would not pay, but a lane's last bit depended on its company (Adam on a matrix
+# factorization).
 SMALL = 2**18
 BACKEND = (
     "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion=true,"
-    f"xla_cpu_small_while_loop_byte_threshold={SMALL}"
+    f"xla_cpu_small_while_loop_byte_threshold={SMALL}",
+    # The tasks of a call are small, and all cores have blocks to compute: in turn they cost 20 us
+    # less a call than side by side.
+    "--xla_cpu_enable_concurrency_optimized_scheduler=false",
 )
 THREADS = 64
 _chosen: str | None = None
@@ -59,9 +63,9 @@ def configure(numerics: str | None = None, devices: int | None = None) -> None:
         return
     numerics = _chosen = numerics or "exact"
     # A process that was started by another of ours inherits the flags of that one's numerics.
-    ours = (*FLAGS.values(), BACKEND)
+    ours = (*FLAGS.values(), *BACKEND)
     others = [f for f in os.environ.get("XLA_FLAGS", "").split() if f not in ours]
-    os.environ["XLA_FLAGS"] = " ".join([BACKEND, *others, FLAGS[numerics]])
+    os.environ["XLA_FLAGS"] = " ".join([*BACKEND, *others, FLAGS[numerics]])
     # Not fewer, whoever set it: a parent process may have had fewer cores.
     asked = os.environ.get("PJRT_NPROC", "")
     threads = max(THREADS, 4 * cores(), int(asked) if asked.isdigit() else 0)

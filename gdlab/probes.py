@@ -67,7 +67,8 @@ def sums(
 
 def dot(a: Any, b: Any) -> Float[Array, ""]:
     """a'b of vectors `[d]`, or of tuples of their coordinates."""
-    return sum(jnp.sum(ai * bi) for ai, bi in zip(_parts(a), _parts(b), strict=True))
+    terms = [jnp.sum(ai * bi) for ai, bi in zip(_parts(a), _parts(b), strict=True)]
+    return sum(terms[1:], terms[0])
 
 
 def _parts(v: Any) -> tuple[Array, ...]:

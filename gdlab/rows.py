@@ -75,14 +75,14 @@ def put(table: Float[Array, "K L B"], row: Any, tree: Any) -> Float[Array, "K L 
 
 def get(table: Float[Array, "K L B"], row: Any, like: Any) -> Any:
     """The tree in one row."""
-    leaves, structure = jax.tree.flatten(like)
+    leaves = jax.tree.leaves(like)
     parts, at = [], 0
     line = lax.dynamic_index_in_dim(table, row, keepdims=False)
     for leaf in leaves:
         height = math.prod(leaf.shape[:-1])
         parts.append(line[at : at + height].reshape(leaf.shape).astype(leaf.dtype))
         at += height
-    return structure.unflatten(parts)
+    return jax.tree.unflatten(jax.tree.structure(like), parts)
 
 
 def _height(leaves: Sequence[Any]) -> int:

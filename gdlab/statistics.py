@@ -122,7 +122,7 @@ def bootstrap(
     value = float(statistic(x))
     if len(x) < 2 or np.ptp(x) == 0:
         return Interval(value, value, value)
-    found = resample(  # type: ignore[call-overload]
+    found = resample(
         (x,),
         statistic,
         confidence_level=confidence,

@@ -109,6 +109,22 @@ def test_a_value_that_is_not_finite_stops_the_descent_though_the_gradient_is() -
     assert np.isfinite(record.grad_norm[-1])
 
 
+@pytest.mark.parametrize("there", [np.inf, -np.inf, np.nan, 1e200])
+def test_one_step_that_is_not_finite_stops_the_descent_though_the_next_ones_would_be(
+    there: float,
+) -> None:
+    """1e200 is the gradient too, whose square overflows."""
+
+    def f(x: jax.Array) -> jax.Array:
+        beyond = there * x[0] if np.isfinite(there) else there - x[0]
+        return jnp.where(jnp.abs(x[0] - 5) < 0.5, beyond, -x[0])
+
+    (records,) = results(
+        [job(Objective(f, 1), [0.0], schedule=make("schedule", "constant", eta=1))]
+    )
+    assert (records[0].status, records[0].steps) == ("diverged", 5)
+
+
 def test_already_at_a_critical_point_takes_no_step() -> None:
     (records,) = results([job(make("objective", "himmelblau"), [3, 2])])
     assert records[0].status == "converged"
@@ -399,7 +415,8 @@ def test_numerics_are_not_inherited_from_the_process_that_started_this_one(
         print(os.environ["XLA_FLAGS"])"""
     env = os.environ | {"XLA_FLAGS": f"--xla_dump_max_hlo_modules=7 {numerics.FLAGS[parents]}"}
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert said.stdout.split()[1:] == ["--xla_dump_max_hlo_modules=7", numerics.FLAGS[own]]
+    flags = [*numerics.BACKEND, "--xla_dump_max_hlo_modules=7", numerics.FLAGS[own]]
+    assert said.stdout.split() == flags
 
 
 IN_ANOTHER_PROCESS = """

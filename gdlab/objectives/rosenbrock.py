@@ -18,10 +18,8 @@ def f(data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, ""]:
     """sum_i b (x_{i+1} - x_i^2)^2 + (a - x_i)^2."""
     a, b = data["a"], data["b"]
     if x.shape[0] == 2:  # scalars fuse best
-        bend, off = x[1] - x[0] * x[0], a - x[0]
-        return b * bend * bend + off * off
-    bend, off = x[1:] - x[:-1] * x[:-1], a - x[:-1]
-    return jnp.sum(b * bend * bend + off * off)
+        return b * (x[1] - x[0] ** 2) ** 2 + (a - x[0]) ** 2
+    return jnp.sum(b * (x[1:] - x[:-1] ** 2) ** 2 + (a - x[:-1]) ** 2)
 
 
 @registry.objective

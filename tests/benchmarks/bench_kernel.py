@@ -17,7 +17,7 @@ from gdlab import numerics
 MODE = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] != "--write" else "exact"
 BARE = sys.argv[2:] == ["bare"]
 if BARE:
-    numerics.BACKEND = ""
+    numerics.BACKEND = ()
 numerics.configure(MODE)
 
 import jax  # noqa: E402
