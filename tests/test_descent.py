@@ -299,6 +299,35 @@ def test_open_loop_schedules_and_numbers_are_data_and_compile_once() -> None:
     assert descent.segment._cache_size() == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("dim", "rows"), [(2, 120), (5, 40), (16, 3), (40, 40)])
+def test_products_keep_their_bits_beside_other_schedules_over_many_steps(
+    dim: int, rows: int
+) -> None:
+    """The tables of step sizes are long then, and longer in company: XLA compiles a loop that
+    touches much in another way (numerics.SMALL), and products could be others there."""
+    rng = np.random.default_rng(dim)
+    A, W = rng.normal(size=(rows, dim)) / np.sqrt(rows), rng.normal(size=(dim, dim))
+
+    def least_squares(x: jax.Array) -> jax.Array:
+        return jnp.sum((A @ x - 1) ** 2)
+
+    def network(x: jax.Array) -> jax.Array:
+        return jnp.sum((jnp.tanh(jnp.tanh(A @ x) @ A @ W) - 1) ** 2)
+
+    constant, steps = make("schedule", "constant", eta=1e-3), 20_000
+    cosine = make("schedule", "cosine", eta=1e-3, horizon=steps)
+    for f in (least_squares, network):
+        for method in ("gradient", "adam"):
+            x0 = rng.uniform(-0.3, 0.3, dim)
+            lane = functools.partial(job, Objective(f, dim), x0, steps=steps)
+            alone, company = (
+                results([lane(make("method", method), schedule) for schedule in schedules])
+                for schedules in ([constant], [cosine, constant, cosine])
+            )
+            assert_same_bits(alone[0], company[1])
+
+
 def test_descend_takes_one_start_or_many_and_judges_them() -> None:
     objective = gdlab.Objective(lambda x: ((x - 1.0) ** 2).sum(), dim=2)
     one = gdlab.descend(objective, [0.0, 0.0], schedule=gdlab.schedules.constant(0.1), steps=500)
