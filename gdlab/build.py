@@ -11,7 +11,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from gdlab import registry
 from gdlab.errors import MissingFact, UsageError
+from gdlab.probes import StepView, check_probes
 from gdlab.sweep import MOST_GTOL, MOST_STEPS, Job, bind, record_marks
 from gdlab.types import Objective
 
@@ -70,6 +71,10 @@ def build(config: Mapping[str, Any]) -> Built:
         params |= resolved
     numbers = _numbers(config)
     params |= numbers
+    for probe in numbers["record.probes"]:
+        if own := _code_of(registry.factories("probe")[probe]):
+            params[f"code.probe.{probe}"] = own
+            _check_probe(probe, made["objective"])
     key = _hash(params)
     objective, schedule, method = made["objective"], made["schedule"], made["method"]
     names = {group: f"{group}={params[f'{group}.name']}" for group in GROUPS}
@@ -131,12 +136,28 @@ def check_objective(objective: Objective, name: str) -> None:
     Raises:
         UsageError: f raises an error, or its value is no scalar; `name` says whose it is.
     """
-    data = objective.data
-    arrays = None if data is None else tuple((k, *_array_of(v)) for k, v in data.items())
     with registry.blamed(name):
-        shape = _shape_of(objective.f, arrays, objective.dim)
+        shape = _shape_of(objective.f, _arrays_of(objective), objective.dim)
         if shape != ():
             raise UsageError(f"{name}: f gives an array of shape {shape}; takes a scalar")
+
+
+def _check_probe(name: str, objective: Objective) -> None:
+    """Traces a user's probe once; raises a `UsageError` where its value is no number."""
+    probe = registry.factories("probe")[name]
+    with registry.blamed(f"record.probes=[{name}]"):
+        shape = _shape_of(objective.f, _arrays_of(objective), objective.dim, probe)
+        if shape != ():
+            raise UsageError(
+                f"record.probes=[{name}]: gives an array of shape {shape}; takes a number"
+            )
+
+
+def _arrays_of(objective: Objective) -> tuple[tuple[str, tuple[int, ...], str], ...] | None:
+    """Names, shapes and types of an objective's data."""
+    if objective.data is None:
+        return None
+    return tuple((name, *_array_of(value)) for name, value in objective.data.items())
 
 
 def _array_of(value: Any) -> tuple[tuple[int, ...], str]:
@@ -149,13 +170,22 @@ def _shape_of(
     f: Callable[..., Any],
     arrays: tuple[tuple[str, tuple[int, ...], str], ...] | None,
     dim: int,
+    probe: Callable[[StepView], Any] | None = None,
 ) -> tuple[int, ...]:
-    """Shape of f's value for data of these names, shapes and types."""
-    x = jax.ShapeDtypeStruct((dim,), np.float64)
-    if arrays is None:
-        return jax.eval_shape(f, x).shape
-    data = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape, dtype in arrays}
-    return jax.eval_shape(f, data, x).shape
+    """Shape of f's value, or of what a probe sees of f, for data of these names, shapes, types."""
+    vector, number = (jax.ShapeDtypeStruct(shape, np.float64) for shape in ((dim,), ()))
+    data = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape, dtype in arrays or ()}
+
+    def value(data: Any, x: Any) -> Any:
+        return f(x) if arrays is None else f(data, x)
+
+    if probe is None:
+        return jax.eval_shape(value, data, vector).shape
+
+    def seen(data: Any, x: Any, y: Any, grad: Any, update: Any, size: Any) -> Any:
+        return probe(StepView(partial(value, data), x, y, grad, update, size))
+
+    return jax.eval_shape(seen, data, vector, number, vector, vector, number).shape
 
 
 @lru_cache
@@ -191,10 +221,7 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
             if f"{head}.{tail}" not in NUMBERS:
                 known = [k.split(".")[1] for k in NUMBERS if k.startswith(head + ".")]
                 raise UsageError(f"{head}.{tail}: no such key; {registry.suggest(tail, known)}")
-    for probe in numbers["record.probes"]:
-        if probe not in registry.factories("probe"):
-            known = list(registry.factories("probe"))
-            raise UsageError(f"record.probes=[{probe}]: {registry.suggest(probe, known)}")
+    check_probes("record.probes", numbers["record.probes"])
     return numbers
 
 

@@ -10,20 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from gdlab import pictures, sweep
+from gdlab import numerics, pictures, sweep
 from gdlab.build import Built, build
 from gdlab.errors import UsageError
 from gdlab.registry import check, suggest
 from gdlab.tracking import describe, keys
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
-from gdlab.types import Record, Records
+from gdlab.types import COLUMNS, Record, Records
 
 # Up to so many jobs, each run has its own artifacts and picture; beyond, they are pooled.
 RICH = 20
@@ -65,13 +65,18 @@ class Settings:
         for key in tracking:
             if key not in known:
                 raise UsageError(f"tracking.{key}: no such key; {suggest(key, sorted(known))}")
+        metrics = tuple(check("tracking.metrics", tracking["metrics"], list[str]))
+        columns = [*COLUMNS[1:], *((config.get("record") or {}).get("probes") or [])]
+        for name in metrics:
+            if name not in columns:
+                raise UsageError(f"tracking.metrics=[{name}]: {suggest(name, columns)}")
         return cls(
             uri=check("tracking.uri", tracking["uri"], str)
             if check("tracking.enabled", tracking["enabled"], bool)
             else None,
             experiment=str(config.get("study") or tracking["experiment"]),
             study=config.get("study"),
-            metrics=tuple(check("tracking.metrics", tracking["metrics"], list[str])),
+            metrics=metrics,
             artifacts=check(
                 "tracking.artifacts", tracking["artifacts"], Literal["auto", "always", "never"]
             ),
@@ -147,6 +152,7 @@ def carry_out(
     Raises:
         UsageError: a configuration is wrong (nothing runs), or the store cannot be used.
     """
+    numerics.settle(c["numerics"] for c in configs)
     listener = listener or Listener()
     built = _built(configs, overrides)
     if len(built) == 1 and built[0].error is not None:
@@ -207,9 +213,10 @@ class Campaign:
                     self._failed([i], error, writes)
             for chunk in _ahead(sweep.run(list(jobs.values()), groups, tails=True, isolate=True)):
                 members = [order[j] for j in chunk.jobs]
+                if isinstance(chunk, sweep.Lost):
+                    self._failed(members, chunk.error, writes)
+                    continue
                 try:
-                    if isinstance(chunk, sweep.Lost):
-                        raise chunk.error
                     self._keep(chunk, members, writes)
                 except UsageError:
                     raise
@@ -234,7 +241,6 @@ class Campaign:
             study=self.settings.study,
             large=not self.rich,
             artifacts=self.settings.artifacts != "never",
-            fresh=not self.settings.resume,
         )
         self.place = {i: k for k, i in enumerate(once)}
         closing.known = {
@@ -255,13 +261,16 @@ class Campaign:
         finals = self.store.finals() if have else {}
         for i, run_id in have:
             final = finals.get(run_id, {})
+            kind = final.get(keys.CRITICAL_KIND)
+            # What diverged has as its last metric the last that was finite.
+            diverged = final.get(keys.STATUS) == "diverged"
             self.outcomes[i] = Outcome(
                 self.overrides[i],
-                value=final.get("loss"),
+                value=float("inf") if diverged else final.get("loss"),
                 run_id=run_id,
                 known=True,
                 status=final.get(keys.STATUS),
-                verdict=final.get(keys.CRITICAL_KIND),
+                verdict=kind and kind.replace("_", " "),
                 reached=None if final.get(keys.REACHED) is None else int(final[keys.REACHED]),
                 steps=final.get("steps"),
                 params=self.built[i].params,
@@ -301,12 +310,12 @@ class Campaign:
                 record=record if self.rich else None,
                 params=self.built[i].params,
             )
-        first: Callable[[], None] | None = None
+        around: AbstractContextManager[None] = nullcontext()
         if self.closing is not None:
             self.closing.keep([self.place[i] for i in members], runs)
             lanes = [chunk.lanes[j] for j in chunk.jobs]
-            first = partial(self.closing.pool, chunk.records, lanes, runs)
-        writes.add(runs, lambda: self.listener.advanced(len(runs), steps), first)
+            around = self.closing.pool(chunk.records, lanes, runs)
+        writes.add(runs, lambda: self.listener.advanced(len(runs), steps), around)
 
     def _failed(self, members: Sequence[int], error: Exception, writes: _Writes) -> None:
         runs = []
@@ -409,8 +418,8 @@ def judged_together(chunk: sweep.Chunk, jobs: Sequence[sweep.Job]) -> list[Recor
 def _loss(record: Record | Records) -> float:
     """Final loss; of many starts, the median of those that did not diverge."""
     loss = np.atleast_1d(record.final("loss"))
-    finite = loss[np.isfinite(loss)]
-    return float(np.median(finite)) if len(finite) else float("inf")
+    ended = loss[(np.atleast_1d(record.status) != "diverged") & np.isfinite(loss)]
+    return float(np.median(ended)) if len(ended) else float("inf")
 
 
 def _floor(record: Record | Records, tail: np.ndarray | None, lanes: slice) -> float | None:
@@ -482,21 +491,21 @@ class _Writes:
         self,
         runs: Sequence[RunData],
         then: Callable[[], None],
-        first: Callable[[], None] | None = None,
+        around: AbstractContextManager[None] | None = None,
     ) -> None:
+        """Stores the runs within a context."""
         self._wait()
-        self.pending = self.writer.submit(self._write, runs, then, first)
+        self.pending = self.writer.submit(self._write, runs, then, around or nullcontext())
 
     def _write(
         self,
         runs: Sequence[RunData],
         then: Callable[[], None],
-        first: Callable[[], None] | None = None,
+        around: AbstractContextManager[None],
     ) -> None:
-        if first is not None:
-            first()
-        if self.store is not None:
-            self.store.write(runs, force=self.force)
+        with around:
+            if self.store is not None:
+                self.store.write(runs, force=self.force)
         then()
 
     def _wait(self) -> None:

@@ -132,7 +132,13 @@ def _products(parsed: Sequence[Any]) -> list[list[str]]:
     for override in parsed:
         key = override.get_key_element()
         if override.is_sweep_override():
+            if not override.is_discrete_sweep():
+                raise UsageError(
+                    f"{override.input_line}: an interval has no list of values; use range or choice"
+                )
             values = list(override.sweep_string_iterator())
+            if not values:
+                raise UsageError(f"{override.input_line}: empty, so the study has no job")
             choices.append([f"{key}={value}" for value in values])
         else:
             choices.append([override.input_line])

@@ -18,9 +18,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from gdlab.errors import UsageError
 
 FLAGS = {
     "exact": "--xla_cpu_max_isa=AVX",
@@ -88,6 +90,27 @@ def configure(numerics: str | None = None, devices: int | None = None) -> None:
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(Path(root) / "gdlab" / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def settle(asked: Iterable[Any]) -> None:
+    """Configures what jobs ask for, who are to be computed with that and nothing else.
+
+    Raises:
+        UsageError: they ask for several numerics, for unknown ones, or the process computes with
+            others already.
+    """
+    modes = {str(mode) for mode in asked}
+    if len(modes) > 1 or not modes <= set(FLAGS):
+        raise UsageError(
+            f"numerics={','.join(sorted(modes))}: takes one of exact, fast for a whole sweep"
+        )
+    for mode in modes:
+        if _chosen not in (None, mode):
+            raise UsageError(
+                f"numerics={mode}: comes too late, this process computes with numerics={_chosen}; "
+                f"start a new one, with numerics={mode} on its command line"
+            )
+        configure(mode)
 
 
 def _backend_is_up() -> bool:

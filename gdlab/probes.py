@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gdlab import registry
+from gdlab.errors import UsageError
 from gdlab.numerics import lane_by_lane
+from gdlab.types import COLUMNS
+
+# What records, runs and tables have by these names is not a probe's to give.
+RESERVED = (*COLUMNS, "x", "x0", "going", "status", "steps", "run_id", "verdict")
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,19 @@ class StepView:
     grad: Float[Array, " d"]
     update: Float[Array, " d"]
     step_size: Float[Array, ""]
+
+
+def check_probes(key: str, names: Sequence[str]) -> None:
+    """Raises a `UsageError` for the first name that is no probe, or a column of every descent."""
+    known = registry.factories("probe")
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{key}=[{name}]: {registry.suggest(name, list(known))}")
+        if name in RESERVED:
+            raise UsageError(
+                f"{key}=[{name}]: every descent has that column already; "
+                "give the probe another name"
+            )
 
 
 def sums(
@@ -95,7 +113,7 @@ def columns(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         }
         if "distance^2" in rest:
             made["distance"] = np.sqrt(rest.pop("distance^2"))
-    return made | rest  # a probe of one's own name goes before
+    return made | rest
 
 
 @registry.probe

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gdlab import experiment, tables
+from gdlab import experiment, numerics, tables
 from gdlab.errors import UsageError
 from gdlab.experiment import Experiment
 
@@ -205,17 +205,34 @@ class Study:
         self.configs = {
             sweep: [next(configs) for _ in all_of] for sweep, all_of in self.jobs.items()
         }
+        most = self.first["max_jobs"]
+        if len(flat) > most:
+            raise UsageError(
+                f"max_jobs={most}: study {self.name} has {len(flat):,} jobs; "
+                "shorten a sweep or set max_jobs"
+            )
+
+    @property
+    def first(self) -> Mapping[str, Any]:
+        """The first job's configuration, which has what holds for the whole study too."""
+        return next(iter(self.configs.values()))[0]
 
     def carry_out(self, screen: Screen) -> int:
         """Runs what the store lacks; returns how many jobs failed."""
-        from gdlab import lab
-
         flat = [c for configs in self.configs.values() for c in configs]
+        numerics.settle(c["numerics"] for c in flat)
+        from gdlab import lab
+        from gdlab.summary import report
+
         failed = 0
         with screen.progress(len(flat)) as advance:
             for sweep, configs in self.configs.items():
                 settings = lab.Settings.of(configs[0], self.command("study"))
-                outcomes = lab.carry_out(configs, self.jobs[sweep], settings, _listener(advance))
+                listener = _listener(advance)
+                outcomes = lab.carry_out(configs, self.jobs[sweep], settings, listener)
+                if settings.dry_run:
+                    screen.say(f"sweep {sweep}:")
+                    report(outcomes, settings, listener.plan, screen)
                 for outcome in outcomes:
                     if outcome.error is not None:
                         failed += 1
@@ -228,8 +245,7 @@ class Study:
         from gdlab.build import build
 
         keys = {sweep: [build(c).key for c in all_of] for sweep, all_of in self.configs.items()}
-        first = next(iter(self.configs.values()))[0]
-        return Stored(self.name, keys, str(first["tracking"]["uri"]))
+        return Stored(self.name, keys, str(self.first["tracking"]["uri"]))
 
     def command(self, verb: str) -> str:
         return shlex.join(["gdlab", verb, self.name, *self.overrides])
@@ -303,6 +319,8 @@ def run(
     if failed:
         screen.fail(f"study {name}: {failed} jobs failed; nothing was drawn")
         return 1
+    if study.first["dry_run"]:
+        return 0
     return _drawn(study, screen, into)
 
 
@@ -363,10 +381,15 @@ def _screen(screen: Screen | None) -> Screen:
 
 
 def _listener(advance: Callable[[int, int], None]) -> Any:
-    """A listener that moves the bar."""
+    """A listener that keeps the plan and moves the bar."""
     from gdlab import lab
 
     class Told(lab.Listener):
+        plan: Any = None
+
+        def planned(self, plan: Any) -> None:
+            self.plan = plan
+
         def advanced(self, jobs: int, steps: int) -> None:
             advance(jobs, steps)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from gdlab import standing
 from gdlab.campaign import Outcome, Plan, Settings, swept
 from gdlab.errors import UsageError
 from gdlab.registry import raised
-from gdlab.terminal import Screen
+from gdlab.terminal import VERBOSE, Screen
 from gdlab.tracking import describe
 from gdlab.types import Record
 
@@ -36,9 +37,10 @@ def report(outcomes: Sequence[Outcome], settings: Settings, plan: Plan, screen: 
         _many(outcomes, plan, screen)
     _rounded([o for o in outcomes if o.error is None], screen)
     if settings.uri is not None:
-        again = "" if settings.uri == Settings.uri else f" tracking.uri={settings.uri}"
-        screen.tell(f"look: gdlab ui {settings.experiment}{again}")
-        screen.tell(f"keep: gdlab report {settings.experiment}{again}")
+        where = [] if settings.uri == Settings.uri else [f"tracking.uri={settings.uri}"]
+        words = shlex.join([settings.experiment, *where])
+        screen.tell(f"look: gdlab ui {words}")
+        screen.tell(f"keep: gdlab report {words}")
 
 
 def _planned(plan: Plan, screen: Screen) -> None:
@@ -139,8 +141,8 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
         _best(done, screen)
     counts = Counter(o.status for o in fresh if o.status)
     words = [f"{n:,} {status}" for status, n in counts.most_common()]
-    if plan.have:
-        words.append(f"{plan.have:,} known already")
+    if known := len(done) - len(fresh):
+        words.append(f"{known:,} known already")
     screen.say(f"{len(outcomes):,} jobs: {', '.join(words) or 'none run'}")
     if len(runs):
         for sentence in standing.sentences(runs):
@@ -150,6 +152,8 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
         screen.say(f"{len(failures):,} failed:", style="bold red")
         for outcome in failures[:20]:
             screen.say(f"  {' '.join(outcome.overrides)}: {_why(outcome.error)}")
+            if screen.level >= VERBOSE and outcome.error is not None:
+                screen.trace(outcome.error)
         if len(failures) > 20:
             screen.say(f"  ... and {len(failures) - 20:,} more")
 

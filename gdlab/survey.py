@@ -53,7 +53,7 @@ def census(args: Sequence[str], screen: Screen) -> int:
     """`gdlab census ARGS`: all critical points, proved where possible."""
     given = _composed(args, "census")
     options = _options(given, CENSUS, positive=("starts", "patience", "tolerance", "seconds"))
-    numerics.configure(_numerics(given))
+    numerics.settle([_numerics(given)])
     from gdlab.critical.census import take_census
     from gdlab.pictures import census_files
 
@@ -86,7 +86,7 @@ def basins(args: Sequence[str], screen: Screen) -> int:
     given = _composed(args, "basins")
     options = _options(given, BASINS, positive=("resolution",))
     options["gtol"] = registry.check("stop.gtol", given["stop"]["gtol"], float)
-    numerics.configure(_numerics(given))
+    numerics.settle([_numerics(given)])
     from gdlab.critical.basins import basins as take_basins
     from gdlab.pictures import basin_files
 

@@ -13,16 +13,17 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from gdlab import numerics, registry
+from gdlab import numerics
 from gdlab.errors import MissingFact, UsageError
 from gdlab.pool import Pool
+from gdlab.probes import check_probes
 from gdlab.step import APART, Lanes, Program
 from gdlab.types import Method, Objective, Records, Schedule
 
@@ -31,9 +32,11 @@ numerics.configure()  # whoever comes here first computes in 64 bits too
 # A chunk of jobs is what is in memory at once: its records, and the block in flight.
 CHUNK_BYTES = 192 * 2**20
 MOST_BYTES = 4 * 2**30
+LEAST_ROW = 80  # bytes of a recorded step
 MOST_STEPS = 2**31 - 2  # counted in 32 bits
 MOST_GTOL = 1e150  # compared squared
 PATH_DIM = 3
+HOPELESS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,23 +89,35 @@ class Lost:
     error: Exception
 
 
+@lru_cache(maxsize=64)
 def record_marks(steps: int, spacing: str = "log", points: int = 100) -> Int[np.ndarray, " K"]:
     """The steps that are recorded: 0, `steps`, and about `points` between.
 
     Args:
         spacing: `log` (evenly in log step), `linear`, `all` (every step) or `ends`.
+
+    Raises:
+        UsageError: no such spacing, or no descent with as many records fits in memory.
     """
     if spacing not in ("log", "linear", "all", "ends"):
         raise UsageError(f"record.spacing={spacing}: takes log, linear, all or ends")
-    if spacing == "all" or (spacing != "ends" and points > steps):
-        return np.arange(steps + 1)
+    every = spacing == "all" or (spacing != "ends" and points > steps)
+    count = steps if every else 0 if spacing == "ends" else points
+    if count * LEAST_ROW > MOST_BYTES:
+        raise UsageError(
+            f"steps={steps} with {count:,} recorded would take {count * LEAST_ROW / 2**30:.0f} GB; "
+            "use record=ends or a smaller record.points"
+        )
     inner = np.array([])
-    if spacing == "log":
+    if every:
+        inner = np.arange(steps + 1)
+    elif spacing == "log":
         inner = np.logspace(0, math.log10(max(steps, 1)), max(points - 1, 1))
     elif spacing == "linear":
         inner = np.linspace(0, steps, max(points, 2))
-    marks = np.unique(np.round(inner).astype(np.int64))
-    return np.unique(np.concatenate([[0], marks, [steps]]))
+    marks = np.unique(np.concatenate([[0], np.round(inner), [steps]]).astype(np.int64))
+    marks.flags.writeable = False  # all jobs have the same
+    return marks
 
 
 def plan(jobs: Sequence[Job]) -> list[Group]:
@@ -125,10 +140,11 @@ def plan(jobs: Sequence[Job]) -> list[Group]:
             and o.dim <= APART,
         )
         shared = tuple((name, _digest(data[name], digests)) for name in o.shared)
-        shapes = tuple((name, np.shape(v)) for name, v in data.items() if name not in o.shared)
-        rule = (tuple(job.method.params), tuple(job.schedule.params))
+        own = {name: v for name, v in data.items() if name not in o.shared}
+        shapes = tuple(_form(p) for p in (own, job.method.params, job.schedule.params))
         known = None if o.facts.minimizers is None else np.shape(o.facts.minimizers)
-        key = (program, shared, shapes, rule, known, job.marks.tobytes(), job.precision)
+        marks = _digest(job.marks, digests)
+        key = (program, shared, shapes, known, marks, job.precision)
         groups.setdefault(key, []).append(i)
         programs[key] = program
     return [Group(programs[key], tuple(members)) for key, members in groups.items()]
@@ -169,10 +185,7 @@ def descents(
         raise UsageError(f"steps={steps}: takes an integer")
     if precision not in ("float64", "float32"):
         raise UsageError(f"precision={precision}: takes float64 or float32")
-    for name in probes:
-        if name not in registry.factories("probe"):
-            known = list(registry.factories("probe"))
-            raise UsageError(f"probes={probes!r}: {name}: {registry.suggest(name, known)}")
+    check_probes("probes", probes)
     from gdlab import methods, schedules
 
     job = Job(
@@ -223,26 +236,55 @@ def run(
 
         coming: deque[Future[Pool]] = deque()
         try:
-            for i, (_, members) in enumerate(chunks):
+            for i, (program, members) in enumerate(chunks):
                 while len(coming) <= len(devices) and i + len(coming) < len(chunks):
                     coming.append(prepare(*chunks[i + len(coming)]))
-                yield _carry_out(coming.popleft(), members, jobs, isolate)
+                first = coming.popleft()
+                try:
+                    done = _chunk(first.result(), members, jobs)
+                except Exception as error:
+                    if not isolate:
+                        raise
+                    again = partial(_pool, program, jobs=jobs, workers=workers, devices=devices)
+                    yield from _apart(members, jobs, partial(again, tails=tails), error)
+                else:
+                    yield done
         finally:
             compilers.shutdown(cancel_futures=True)
 
 
-def _carry_out(
-    coming: Future[Pool], members: tuple[int, ...], jobs: Sequence[Job], isolate: bool
-) -> Chunk | Lost:
-    try:
-        pool = coming.result()
-        records = pool.run()
-    except Exception as error:
-        if isolate:
-            return Lost(members, error)
-        raise
+def _chunk(pool: Pool, members: tuple[int, ...], jobs: Sequence[Job]) -> Chunk:
+    records = pool.run()
     places = dict(zip(members, _places(members, jobs), strict=True))
     return Chunk(members, places, records, pool.computed)
+
+
+def _apart(
+    members: tuple[int, ...],
+    jobs: Sequence[Job],
+    pool_of: Callable[[tuple[int, ...]], Pool],
+    error: Exception,
+) -> Iterator[Chunk | Lost]:
+    """The chunks of jobs that raised together: halved until a job that raises is alone.
+
+    Where the first `HOPELESS` jobs that are alone all raise, the others are taken to be no better.
+    """
+    waiting, lost, kept = [(members, error)], 0, 0
+    while waiting:
+        these, error = waiting.pop()
+        if len(these) == 1 or (lost >= HOPELESS and not kept):
+            lost += len(these)
+            yield Lost(these, error)
+            continue
+        halves = these[: len(these) // 2], these[len(these) // 2 :]
+        for half in halves:
+            try:
+                done = _chunk(pool_of(half), half, jobs)
+            except Exception as trouble:
+                waiting.append((half, trouble))
+            else:
+                kept += 1
+                yield done
 
 
 def _chunks(group: Group, jobs: Sequence[Job]) -> Iterator[tuple[int, ...]]:
@@ -250,7 +292,9 @@ def _chunks(group: Group, jobs: Sequence[Job]) -> Iterator[tuple[int, ...]]:
     size = 0
     for i in group.jobs:
         job = jobs[i]
-        row = 8 * (10 + len(job.probes) + (job.objective.dim if group.program.keep_path else 0))
+        row = LEAST_ROW + 8 * (
+            len(job.probes) + (job.objective.dim if group.program.keep_path else 0)
+        )
         cost = len(job.x0) * (len(job.marks) * row + 8 * 4 * job.objective.dim)
         if cost > MOST_BYTES:
             raise UsageError(
@@ -369,6 +413,18 @@ def _devices() -> list[Any]:
     return devices if devices[0].platform != "cpu" else devices[:1] * numerics.cores()
 
 
+def _form(values: Mapping[str, Any]) -> Hashable:
+    """Names, shapes and types: what jobs share that lie side by side; numbers become floats."""
+
+    def form(value: Any) -> Hashable:
+        if callable(value):
+            return ()  # a number that depends on the objective
+        array = np.asarray(value)
+        return array.shape, array.dtype.str if array.ndim else ""
+
+    return tuple((name, form(value)) for name, value in values.items())
+
+
 def _as(value: Any, dtype: np.dtype) -> np.ndarray:
     """Floats in the descent's precision; integers stay integers."""
     array = np.asarray(value)
@@ -383,5 +439,7 @@ def _identity(sizes: Callable[..., Any] | None) -> Hashable:
 
 def _digest(array: Any, seen: dict[int, str]) -> str:
     if id(array) not in seen:
-        seen[id(array)] = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        content = np.ascontiguousarray(array)
+        form = f"{content.dtype.str}{content.shape}".encode()
+        seen[id(array)] = hashlib.sha256(form + content.tobytes()).hexdigest()
     return seen[id(array)]

@@ -7,9 +7,13 @@ import io
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,9 +21,13 @@ import pytest
 
 from gdlab import standing
 from gdlab.cli import main
+from gdlab.errors import UsageError
 from gdlab.tracking import aggregate, answer, keys, read
 from gdlab.tracking.aggregate import End, middle_and_band
 from gdlab.tracking.answer import Standing
+from gdlab.tracking.closing import Closing
+from gdlab.tracking.pooled import Parts
+from gdlab.tracking.store import Store, open_store
 
 STEPS = 60
 
@@ -152,6 +160,124 @@ def test_the_summary_answers(folder: Path) -> None:
     assert set(pooled["run_id"]) == set(runs.index)
     last = pooled.groupby("run_id", observed=True).last()
     np.testing.assert_array_equal(last["step"].to_numpy(), runs["steps"][last.index].to_numpy())
+
+
+TWO = ["-q", "-m", "objective=rosenbrock,himmelblau", "seed=range(12)", "steps=40"]  # two chunks
+
+
+def pooled_once() -> pd.DataFrame:
+    """The records as a user reads them: each stored run's steps, each once, up to its last."""
+    (parts,) = Path().glob("mlruns/*/*/artifacts/records")
+    rows = pd.read_parquet(parts)
+    assert not rows.duplicated(["run_id", "step"]).any()
+    runs = read.load("gdlab").set_index("run_id")
+    assert set(rows["run_id"]) <= set(runs.index)
+    last = rows.groupby("run_id", observed=True)["step"].max()
+    np.testing.assert_array_equal(last, runs["steps"][last.index])
+    return rows
+
+
+def halves() -> list[Path]:
+    return list(Path().glob("mlruns/*/*/halves/*.parquet"))
+
+
+@pytest.mark.parametrize("more", [[], ["resume=false"]], ids=["resumed", "anew"])
+@pytest.mark.parametrize("stored", [0, 5, 12], ids=["before", "amid", "after"])
+def test_records_of_a_sweep_that_breaks_off(folder: Path, monkeypatch, stored, more) -> None:
+    """A chunk breaks off before, while or after its runs are stored, time and again.
+
+    That is the second; the first, where all runs are there and are to be replaced.
+    """
+    whole = 0 if more else 1
+    if more:
+        assert main(TWO) == 0
+    written = Store.write
+    calls = []
+
+    def breaks(self: Store, runs: list[keys.RunData], force: bool = False) -> list[str]:
+        calls.append(len(runs))
+        if len(calls) > whole:
+            written(self, runs[:stored], force)
+            raise UsageError("the disk is full")
+        return written(self, runs, force)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "write", breaks)
+        assert main([*TWO, *more]) == 2
+        assert len(calls) == whole + 1
+        assert pooled_once()["run_id"].nunique() == (24 if more else 12)
+        main(TWO)  # the same again
+        pooled_once()
+    (aside,) = folder.glob("mlruns/*/*/halves")
+    (aside / "0.parquet").write_bytes(b"PAR1 of one that was killed amid its writing")
+    assert main(TWO) == 0
+    assert pooled_once()["run_id"].nunique() == 24
+    assert not halves()
+    assert main([*TWO, "resume=false"]) == 0
+    assert pooled_once()["run_id"].nunique() == 24
+
+
+def test_records_of_runs_that_are_no_longer_stored(folder: Path) -> None:
+    assert main(TWO) == 0
+    rows = pooled_once()
+    gone = rows["run_id"].iloc[0]
+    with sqlite3.connect("mlflow.db") as store:
+        store.execute("update runs set lifecycle_stage = 'deleted' where run_uuid = ?", [gone])
+    assert main(TWO) == 0  # it runs again
+    assert len(pooled_once()) == len(rows)
+    with sqlite3.connect("mlflow.db") as store:
+        store.execute("update runs set lifecycle_stage = 'deleted' where run_uuid = ?", [gone])
+    (aside,) = folder.glob("mlruns/*/*/halves")
+    (aside / "0.parquet").write_bytes(b"")
+    (part, *_) = folder.glob("mlruns/*/*/artifacts/records/part-*")
+    (part.parent / "part-000.parquet").write_bytes(part.read_bytes())  # as gdlab once left it
+    closing = Closing(open_store(), "", [{}, {}], [None] * 2, [], "", large=True)
+    closing.summary_id = aside.parent.name
+    closing.close()
+    assert pooled_once()["run_id"].nunique() == 23
+
+
+def test_records_of_two_sweeps_at_once(folder: Path, monkeypatch) -> None:
+    """The whole of the second happens while the first is about to store its first chunk."""
+    second = [sys.executable, "-c", "import sys; from gdlab.cli import main; sys.exit(main())"]
+    written = Store.write
+    seen = []
+
+    def late(self: Store, runs: list[keys.RunData], force: bool = False) -> list[str]:
+        if not seen:
+            subprocess.run([*second, *TWO], check=True)
+            seen.append(len(pooled_once()))
+            assert len(halves()) == 1
+        return written(self, runs, force)
+
+    monkeypatch.setattr(Store, "write", late)
+    assert main(TWO) == 0
+    assert [len(pooled_once())] == seen
+    assert not halves()
+
+
+def test_parts_of_many_writers(folder: Path) -> None:
+    """Every one keeps all runs, in an order of its own."""
+    store = open_store()
+    runs = [f"{i:032x}" for i in range(40)]
+    columns = {"step": np.tile(np.arange(3), (4, 1)), "loss": np.ones((4, 3))}
+    lanes = [slice(k, k + 1) for k in range(4)]
+
+    def keep(writer: int) -> None:
+        parts = Parts(store, "summary")
+        order = np.random.default_rng(writer).permutation(40).reshape(10, 4)
+        for some in order:
+            records = SimpleNamespace(columns=columns, length=np.full(4, 3), path=None)
+            with parts.write(cast(Any, records), lanes, [runs[i] for i in some]):
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(keep, range(4)))
+    (records,) = folder.glob("mlruns/*/summary/artifacts/records")
+    rows = pd.read_parquet(records)
+    assert sorted(rows["run_id"]) == sorted(runs * 3)
+    assert not rows.duplicated(["run_id", "step"]).any()
+    assert not halves()
 
 
 def test_views_show_what_is_swept(folder: Path) -> None:

@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -377,6 +378,10 @@ def test_an_objective_that_is_no_number_says_so() -> None:
         (lambda o: gdlab.descend(o, [1.0, 2.0], precision="float16"), "precision=float16: takes"),
         (lambda o: gdlab.descend(o, [1.0, 2.0], probes=["sharp"]), "did you mean sharpness"),
         (lambda o: gdlab.descend(o, [1.0, 2.0], schedule=gdlab.schedules.exact()), "exact needs"),
+        (
+            lambda o: gdlab.descend(o, [1.0, 2.0], steps=10**9, record="all"),
+            "would take 75 GB; use",
+        ),
         (lambda o: gdlab.descend(o, [1.0, 2.0], record="some"), "record=some: takes 'log'"),
     ],
 )
@@ -552,13 +557,48 @@ def test_a_memory_that_floats_do_not_hold_is_seen_as_it_was(kind) -> None:
     np.testing.assert_allclose(record.slope[:-1], slope, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["grad_norm", "angle"])
-def test_a_probe_of_ones_own_goes_before_a_column_of_that_name(name, monkeypatch) -> None:
-    probes = registry.factories("probe")
-    monkeypatch.setitem(probes, name, lambda view: 7 + 0 * view.value)
-    assert registry.factories("probe") is probes
-    (records,) = results([job(make("objective", "himmelblau"), [0, 0], probes=(name,))])
-    np.testing.assert_array_equal(records[0].columns[name], 7.0)
+@pytest.mark.parametrize("name", ["grad_norm", "going", "status"])
+def test_a_probe_of_ones_own_does_not_take_the_name_of_a_column(name, monkeypatch) -> None:
+    """A probe `grad_norm` would make a descent that converged diverge."""
+    monkeypatch.setitem(registry.factories("probe"), name, lambda view: 7 + 0 * view.value)
+    with pytest.raises(UsageError, match=f"{name}.*give the probe another name"):
+        gdlab.descend(make("objective", "himmelblau"), [0, 0], probes=[name])
+
+
+def broken_beyond(t: np.ndarray, k: int) -> np.ndarray:
+    if k in (3, 17) and t.max() > 50:
+        raise ValueError(f"broken {k}")
+    return np.full(len(t), 1e-3)
+
+
+def test_only_the_jobs_of_a_chunk_that_raise_are_lost() -> None:
+    def with_sizes(k: int) -> sweep.Job:
+        schedule = make("schedule", "constant")
+        sizes = functools.partial(broken_beyond, k=k)
+        return job(make("objective", "booth"), [k, 1], schedule=replace(schedule, sizes=sizes))
+
+    done: dict[int, Any] = {}
+    for chunk in sweep.run([with_sizes(k) for k in range(24)], isolate=True):
+        done |= dict.fromkeys(chunk.jobs, chunk)
+    lost = {k: str(c.error) for k, c in done.items() if isinstance(c, sweep.Lost)}
+    assert lost == {3: "broken 3", 17: "broken 17"}
+    assert len(done) == 24
+
+
+def test_jobs_lie_side_by_side_only_where_their_data_are_of_one_type() -> None:
+    """Integers beside floats would become floats, and f could see it."""
+
+    def f(data: Any, x: Any) -> Any:
+        scale = 1.0 if jnp.issubdtype(data["n"].dtype, jnp.floating) else 2.0
+        return scale * jnp.sum(data["n"] * x**2)
+
+    def with_data(n: Any) -> sweep.Job:
+        return job(Objective(f, 1, data={"n": np.array(n)}), [1.0], precision="float32")
+
+    jobs = [with_data([3]), with_data([5.5])]
+    company, alone = results(jobs), [results([one])[0] for one in jobs]
+    for a, b in zip(company, alone, strict=True):
+        assert_same_bits(a, b)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_study_from_run_to_redraw(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.run("parabola", ["dry_run=true"]) == 0
+    assert "have 0, missing 2" in capsys.readouterr().out
+    assert not (place / "results").exists()
+
     assert study.run("parabola") == 0
     first = contents(place / "results" / "parabola")
     assert set(first) == {
@@ -100,6 +104,22 @@ def test_a_study_from_run_to_redraw(place: Path, capsys: pytest.CaptureFixture[s
     # What was never run cannot be drawn.
     with pytest.raises(UsageError, match=r"3 of its 3 runs are not in .*gdlab study parabola"):
         study.redraw("parabola", ["seed=5"])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("numerics=fast", "numerics=fast: comes too late"),
+        ("max_jobs=2", "study parabola has 3 jobs"),
+        ("seed=range(0)", r"seed=range\(0\): empty"),
+        ("schedule.eta=interval(0,1)", "an interval has no list of values"),
+    ],
+)
+def test_what_a_sweep_refuses_a_study_refuses_too(place: Path, given: str, says: str) -> None:
+    """Runs stored as `fast` that were computed in exact would be known already, with other bits."""
+    with pytest.raises(UsageError, match=says):
+        study.run("parabola", [given])
+    assert not (place / "results").exists()
 
 
 @pytest.mark.parametrize(

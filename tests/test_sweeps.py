@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gdlab import registry
 from gdlab.cli import main
 from gdlab.tracking.read import load, load_curves
 
@@ -65,6 +66,14 @@ def test_a_run_has_the_same_bits_alone_in_a_sweep_and_resumed(capsys, empty_fold
     np.testing.assert_array_equal(curves("sqlite:///alone.db", 4), curves("sqlite:///sweep.db", 4))
 
 
+def test_what_is_known_is_said_as_it_was_when_it_ran(capsys) -> None:
+    args = ["-m", "objective=rosenbrock", "schedule.eta=0.5", "seed=1,2", "steps=20"]
+    first, again = (gdlab(capsys, *args)[1].splitlines()[:-1] for _ in range(2))
+    assert "inf" in "".join(first)
+    keep = [line for line in first if "jobs:" not in line]
+    assert [line for line in again if "jobs:" not in line] == keep
+
+
 def test_a_failing_job_fails_alone(capsys) -> None:
     args = ["-m", "objective=quadratic,himmelblau", "schedule=exact,constant", "steps=20"]
     code, out, err = gdlab(capsys, *args)
@@ -76,7 +85,8 @@ def test_a_failing_job_fails_alone(capsys) -> None:
     assert len(runs[runs["status"].notna()]) == 3
     _, out, _ = gdlab(capsys, *args, "dry_run=true")
     assert "have 3, missing 1 (of which failed before 1)" in out
-    assert gdlab(capsys, *args)[0] == 1
+    code, _, err = gdlab(capsys, "-v", *args)
+    assert (code, "Traceback" in err) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +106,44 @@ def test_a_wrong_sweep_is_refused_before_anything_runs(capsys, empty_folder, arg
     for word in says:
         assert word in err, err
     assert not list(empty_folder.glob("mlruns/*/*"))
+
+
+OWN_PROBE = """
+import jax.numpy as jnp
+from gdlab import register
+
+@register.probe
+def {name}(view):
+    return {value}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("both", "view.grad", "record.probes=[both]: gives an array of shape (2,); takes a number"),
+        ("grad_norm", "view.value", "give the probe another name"),
+        ("none", "view.valu", "no attribute 'valu'"),
+    ],
+)
+def test_a_probe_that_gives_no_column_is_refused(capsys, empty_folder, name, value, says) -> None:
+    (empty_folder / f"probe_{name}.py").write_text(OWN_PROBE.format(name=name, value=value))
+    own = ["--import", f"probe_{name}", *BASE, f"record.probes=[{name}]"]
+    try:
+        code, _, err = gdlab(capsys, *own, "seed=range(25)")
+    finally:
+        registry.factories("probe").pop(name)
+    assert (code, says in err) == (2, True), err
+    assert not list(empty_folder.glob("mlruns/*/*"))
+
+
+def test_a_probe_that_was_edited_is_another(capsys, empty_folder) -> None:
+    own = ["--import", "probe_mine", *BASE, "seed=1,2", "record.probes=[mine]"]
+    for value, known in [(1.0, 0), (1.0, 2), (2.0, 0)]:
+        content = OWN_PROBE.format(name="mine", value=f"0 * view.value + {value}")
+        (empty_folder / "probe_mine.py").write_text(content)
+        run = subprocess.run([*GDLAB, *own], capture_output=True, text=True, check=True)
+        assert (f"{known} known already" in run.stdout) == bool(known), run.stdout
 
 
 def _sweep(seeds: int, **more: str) -> subprocess.Popen[bytes]:

@@ -154,7 +154,7 @@ def _between(ranked: Float[np.ndarray, "g n P"], at: Float[np.ndarray, "g P"]) -
     low, high = np.floor(at), np.ceil(at)
     a = np.take_along_axis(ranked, low[:, None].astype(np.int64), axis=1)[:, 0]
     b = np.take_along_axis(ranked, high[:, None].astype(np.int64), axis=1)[:, 0]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         t = at - low
         mixed = np.where(t == 0.5, (a + b) / 2, a + (b - a) * t)
     return np.where(np.isfinite(b) & (low < high), mixed, b)

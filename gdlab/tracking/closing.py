@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,6 @@ class Closing:
         study: name of the study; its views cover all of its sweeps.
         large: whether records are pooled, as its runs keep none of their own.
         artifacts: whether files are kept at all.
-        fresh: whether pooled records of earlier calls are replaced.
     """
 
     def __init__(
@@ -67,11 +67,10 @@ class Closing:
         study: str | None = None,
         large: bool = False,
         artifacts: bool = True,
-        fresh: bool = False,
     ) -> None:
         self.store, self.sweep, self.params, self.swept = store, sweep, params, list(swept)
         self.command, self.study = command, study
-        self.large, self.artifacts, self.fresh = large, artifacts, fresh
+        self.large, self.artifacts = large, artifacts
         self.pooled = large and artifacts and len(params) > 1
         self.over = [key for key in self.swept if key != "seed"]
         self.seeds = "seed" in self.swept
@@ -98,18 +97,23 @@ class Closing:
             else:
                 self.failed += 1
 
-    def pool(self, records: Records, lanes: Sequence[slice], runs: Sequence[RunData]) -> None:
-        """Keeps the records of runs that have no artifacts of their own."""
-        if self.pooled:
-            self._parts.write(records, lanes, [run.run_id for run in runs])
+    def pool(
+        self, records: Records, lanes: Sequence[slice], runs: Sequence[RunData]
+    ) -> AbstractContextManager[None]:
+        """A context to store runs in: keeps the records of those without artifacts of their own."""
+        if not self.pooled:
+            return nullcontext()
+        return self._parts.write(records, lanes, [run.run_id for run in runs])
 
     @cached_property
     def _parts(self) -> Parts:
-        return Parts(self.store, self.summary_id, self.fresh)
+        return Parts(self.store, self.summary_id)
 
     def close(self) -> None:
         """Writes aggregates, the summary, the note and the views."""
         fresh = len(self.gathered.ends)
+        if self.pooled:
+            self._parts.settle(changed=bool(fresh or self.failed))
         if self.known and not fresh and self._is_summed_up():
             return
         for i, run in read.stored_runs(self.store, self.known, aggregate.CURVES):
