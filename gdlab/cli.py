@@ -5,8 +5,8 @@ Everything heavy is imported where it is used: `--help` and `list` must answer a
 
 from __future__ import annotations
 
-import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -129,30 +129,23 @@ def _dispatch(args: list[str], screen: Screen) -> int:
 
 def _import(modules: Sequence[str], args: Sequence[str]) -> None:
     sys.path.insert(0, os.getcwd())
-    asked = next((a.partition("=")[2] for a in args if a.startswith("numerics=")), None)
-    for name in modules:
-        from gdlab import numerics
+    if modules:
+        from gdlab import config
 
-        numerics.configure(asked if asked in numerics.FLAGS else None)  # a module may start jax
-        module = name.removesuffix(".py").replace("/", ".")
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name == module.partition(".")[0]:
-                raise UsageError(
-                    f"--import {name}: no module of that name in {os.getcwd()} or on the path"
-                ) from None
-            raise _not_imported(name, error) from error
-        except UsageError:
-            raise
-        except Exception as error:
-            raise _not_imported(name, error) from error
+        _compute_as_typed(args)  # a module may start jax
+        config.import_modules(modules, os.getcwd())
 
 
-def _not_imported(name: str, error: Exception) -> UsageError:
-    from gdlab.registry import raised
+def _compute_as_typed(args: Sequence[str]) -> None:
+    """Sets the numerics that are typed, however: `numerics=fast`, `++numerics="fast"`.
 
-    return UsageError(f"--import {name}: {raised(error)}")
+    Where they come another way (a file of points, an interpolation) the launch refuses what
+    differs.
+    """
+    from gdlab import numerics
+
+    typed = [m[2] for a in args if (m := re.fullmatch(r"""\+{0,2}numerics=(["']?)(\w+)\1""", a))]
+    numerics.configure(typed[-1] if typed and typed[-1] in numerics.FLAGS else None)
 
 
 def _list(args: list[str], screen: Screen) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,34 @@ def studies() -> list[Choice]:
     return list(seen.values())
 
 
+def import_modules(names: Sequence[str], folder: str) -> None:
+    """Imports what `--import` names, in a folder or on the path; what is imported already, once.
+
+    Raises:
+        UsageError: there is no such module, or it raises an error.
+    """
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    for name in names:
+        module = name.removesuffix(".py").replace("/", ".")
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name == module.partition(".")[0]:
+                raise UsageError(
+                    f"--import {name}: no module of that name in {folder} or on the path"
+                ) from None
+            raise _not_imported(name, error) from error
+        except UsageError:
+            raise
+        except Exception as error:
+            raise _not_imported(name, error) from error
+
+
+def _not_imported(name: str, error: Exception) -> UsageError:
+    return UsageError(f"--import {name}: {registry.raised(error)}")
+
+
 def publish_imported() -> None:
     """Makes factories of imported modules choices of their groups, their defaults as keys."""
     import inspect
@@ -89,11 +119,17 @@ def explained(error: Exception, overrides: Sequence[str]) -> UsageError | None:
         hint = registry.suggest(name, known) if known else f"see gdlab list {group}"
         return UsageError(f"{group}={name}: no such {group}; {hint}")
     if found := re.search(r"Could not override '([^']+)'", text):
-        key = found[1]
-        return UsageError(f"{key}: no such key; {registry.suggest(key, known_keys(overrides))}")
+        return _no_such_key(found[1], overrides)
     if found := re.search(r"Key '([^']+)' is not in struct.*full_key: (\S+)", text):
-        key = found[2]
-        return UsageError(f"{key}: no such key; {registry.suggest(key, known_keys(overrides))}")
+        return _no_such_key(found[2], overrides)
+    if "Only one of --run, --multirun" in text or "The --resolve flag" in text:
+        return UsageError(
+            "-m, --cfg and --info: takes one of them; gdlab --cfg job OVERRIDES (without -m) shows "
+            "the configuration of one job, and --resolve goes with it"
+        )
+    if found := re.search(r"Error parsing override '([^=']+)' missing EQUAL", text):
+        word = found[1]
+        return UsageError(f"{word}: lacks a value; an override is KEY=VALUE, as {word}=1")
     if "override grammar" in text or "override_grammar" in text:
         shown = next(
             (o for o in overrides if re.search(r"[^\w.,=/+~\-\[\]@:]", o)), " ".join(overrides)
@@ -106,23 +142,36 @@ def explained(error: Exception, overrides: Sequence[str]) -> UsageError | None:
     return None
 
 
+def _no_such_key(key: str, overrides: Sequence[str]) -> UsageError:
+    known = known_keys(overrides)
+    if key not in known:
+        return UsageError(f"{key}: no such key; {registry.suggest(key, known)}")
+    # Hydra composes a sweep's own configuration without the choices that are swept.
+    typed = next((o for o in overrides if o.partition("=")[0] == key), f"{key}=VALUE")
+    group = key.partition(".")[0]
+    return UsageError(
+        f"{typed}: not every choice of {group} has the key (Hydra first tries the default one, "
+        f"whatever is swept); write ++{typed}"
+    )
+
+
 def known_keys(overrides: Sequence[str]) -> list[str]:
-    """Every key that these overrides could set, dotted."""
+    """Every key that these overrides could set, dotted; of a swept group those of any choice."""
     root = folder("conf")
     config = yaml.safe_load((root / "config.yaml").read_text())
-    chosen = {k: v for d in config.pop("defaults") if isinstance(d, dict) for k, v in d.items()}
+    chosen = {k: [v] for d in config.pop("defaults") if isinstance(d, dict) for k, v in d.items()}
     keys = [key for key in config if key != "hydra"]
     for override in overrides:
         group, _, choice = override.partition("=")
         if group in chosen:
-            chosen[group] = choice.split(",")[0]
-    for group, choice in chosen.items():
+            chosen[group] = re.findall(r"[\w-]+", choice)
+    for group, choice in ((g, c) for g, choices in chosen.items() for c in choices):
         path = root / group / f"{choice}.yaml"
         if path.is_file():
             keys += [group, *(f"{group}.{key}" for key in yaml.safe_load(path.read_text()) or {})]
         elif choice in (factories := registry.imported(group) if group in registry.ROOMS else {}):
             keys += [group, *(f"{group}.{key}" for key in registry.keys_of(factories[choice]))]
-    return keys
+    return list(dict.fromkeys(keys))
 
 
 def _first_comment(path: Path) -> str:

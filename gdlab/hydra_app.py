@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gdlab import config, experiment
+from gdlab import config, experiment, numerics
 from gdlab.errors import UsageError
 from gdlab.terminal import NORMAL, VERBOSE, Screen
+
+# What holds for a whole launch, beside all of `tracking`.
+SHARED = ("study", "resume", "dry_run", "max_jobs")
 
 
 def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> int:
@@ -21,7 +25,7 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
     experiment.publish()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     imports = [word for module in modules for word in ("--import", module)]
-    session = Session(screen, shlex.join(["gdlab", *imports, *args]))
+    session = Session(screen, shlex.join(["gdlab", *imports, *args]), modules)
     app = hydra.main(
         version_base=config.VERSION_BASE,
         config_path=str(config.folder("conf").resolve()),
@@ -45,10 +49,16 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
 
 
 class Session:
-    """One call of the command line: what Hydra's jobs are handed to."""
+    """One call of the command line: what Hydra's jobs are handed to, in workers too.
 
-    def __init__(self, screen: Screen, command: str) -> None:
+    Args:
+        command: what was typed.
+        modules: of `--import`; a worker imports them itself.
+    """
+
+    def __init__(self, screen: Screen, command: str, modules: Sequence[str] = ()) -> None:
         self.screen, self.command = screen, command
+        self.modules, self.folder = tuple(modules), os.getcwd()
         self.failed = 0
         self.error: Exception | None = None
 
@@ -72,7 +82,7 @@ class Session:
                 self.error = outcome.error
             return outcome.value
 
-        task.batch = self.batch  # type: ignore[attr-defined]
+        task.batch, task.check = self.batch, self.check  # type: ignore[attr-defined]
         self.task = task
 
     def batch(
@@ -81,17 +91,12 @@ class Session:
         """All jobs of a launch at once; one outcome each."""
         from omegaconf import OmegaConf
 
-        from gdlab import numerics
-
         plain: list[Any] = [
             c if isinstance(c, dict) else OmegaConf.to_container(c, resolve=True) for c in configs
         ]
-        modes = {str(c["numerics"]) for c in plain}
-        if len(modes) > 1 or not modes <= set(numerics.FLAGS):
-            raise UsageError(
-                f"numerics={','.join(sorted(modes))}: takes one of exact, fast for a whole sweep"
-            )
-        numerics.configure(modes.pop())
+        numerics.settle(c["numerics"] for c in plain)
+        _check_shared(plain, overrides)
+        config.import_modules(self.modules, self.folder)
         from gdlab import lab
         from gdlab.summary import report
 
@@ -103,6 +108,67 @@ class Session:
         if self.screen.level >= NORMAL or len(outcomes) > 1:
             report(outcomes, settings, listener.plan, self.screen)
         return outcomes
+
+    def check(
+        self, configs: Sequence[Any], overrides: Sequence[Sequence[str]], together: bool
+    ) -> None:
+        """Finds what is wrong with a job of a sweep before the first of several launches.
+
+        Args:
+            configs: of all jobs, as plain containers.
+            overrides: what each job sets.
+            together: whether launches are batches; else each job is a launch of its own.
+        """
+        numerics.settle(c["numerics"] for c in configs)
+        if together:
+            _check_shared(configs, overrides)
+        from gdlab import lab
+        from gdlab.build import build
+
+        for i, (job, asked) in enumerate(zip(configs, overrides, strict=True)):
+            try:
+                build(job)
+                if not together:
+                    lab.Settings.of(job)
+            except UsageError as error:
+                raise UsageError(
+                    f"job {i} of {len(configs)} ({' '.join(asked)}): {error}"
+                ) from error.__cause__
+
+
+def _check_shared(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequence[str]]) -> None:
+    """Raises where jobs differ in what holds for the whole launch; only one value would count."""
+    found = {repr(shared): shared for shared in map(_shared, configs)}
+    if len(found) < 2:
+        return
+    every = list(found.values())
+    keys = dict.fromkeys(key for shared in every for key in shared)
+    for key in keys:
+        values = list(dict.fromkeys(_written(shared.get(key)) for shared in every))
+        if len(values) > 1:
+            break
+    group = key.partition(".")[0]
+    if group != key:  # a choice of the group may be what was typed
+        lines = [o.lstrip("+").partition("=") for job in overrides for o in job]
+        typed = list(dict.fromkeys(value for name, _, value in lines if name == group))
+        if len(typed) > 1:
+            key, values = group, typed
+    shown = ",".join(values[:4] + ["..."] * (len(values) > 4))
+    raise UsageError(
+        f"{key}={shown}: takes one value for a whole sweep; run the sweep once for each value"
+    )
+
+
+def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds for a whole launch, by dotted keys."""
+    tracking = config.get("tracking") or {}
+    return {key: config.get(key) for key in SHARED} | {
+        f"tracking.{key}": value for key, value in tracking.items()
+    }
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 class _Told:

@@ -26,10 +26,11 @@ class Screen:
 
     def __init__(self, level: int = NORMAL) -> None:
         self.level = level
+        _open_closed()
         for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows `?`
             if hasattr(stream, "reconfigure") and not _knows_unicode(stream.encoding):
                 stream.reconfigure(errors="replace")
-        width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 100))
+        width = None if sys.stdout.isatty() else _columns()
         self.out = Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -145,6 +146,19 @@ class Screen:
                 bar.update(task, advance=jobs, speed=speed())
 
             yield advance
+
+
+def _open_closed() -> None:
+    """Streams that are closed (`>&-`) lead nowhere; no file of ours must get their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
+def _columns() -> int:
+    """COLUMNS where it is a number, else 100."""
+    asked = os.environ.get("COLUMNS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else 100
 
 
 def _knows_unicode(encoding: str | None) -> bool:

@@ -75,6 +75,31 @@ BAD = [
     (["ui", "tracking.uri=sqlite:///none.db"], ["none.db"]),
     (["--import", "no_such_module"], ["no_such_module"]),
     (["--import"], ["--import"]),
+    # what holds for a whole launch is not swept
+    (["-m", "seed=1,2", "tracking.uri=sqlite:///a.db,sqlite:///b.db"], ["uri=sqlite:///a.db,sql"]),
+    (["-m", "tracking=off,sqlite"], ["tracking=off,sqlite: takes one value for a whole sweep"]),
+    (["-m", "tracking.experiment=x,y"], ["tracking.experiment=x,y: takes one value"]),
+    (["-m", "study=1.5,true"], ["study=1.5,true"]),
+    (["-m", "objective=booth,matyas", "study=${objective.name}"], ["study=booth,matyas"]),
+    (["-m", "dry_run=true,false"], ["dry_run=true,false"]),
+    (["-m", "resume=true,1"], ["resume=true,1"]),
+    (["-m", "max_jobs=9,10"], ["max_jobs=9,10"]),
+    (["-m", "seed=1,2", "dry_run=true,false", "hydra.sweeper.max_batch_size=1"], ["dry_run=true"]),
+    (["-m", "numerics=exact,fast", "hydra/launcher=basic"], ["numerics=exact,fast"]),
+    # this process computes with numerics=exact
+    (["numerics=fast"], ["numerics=fast: comes too late", "numerics=exact"]),
+    (["-m", "seed=1,2", 'numerics="fast"'], ["numerics=fast: comes too late"]),
+    # all jobs are checked before the first batch
+    (["-m", "seed=1,2,3,x", "hydra.sweeper.max_batch_size=2"], ["job 3 of 4 (seed=x): seed=x"]),
+    (["-m", "seed=1,2,3,x", "hydra/launcher=basic"], ["job 3 of 4 (seed=x): seed=x"]),
+    (["-m", "--cfg", "job", "seed=1,2"], ["-m, --cfg", "without -m"]),
+    (["tracking.metrics=[los]"], ["tracking.metrics=[los]: did you mean loss"]),
+    (["-m", "foo"], ["foo: lacks a value", "KEY=VALUE"]),
+    (
+        ["-m", "schedule=constant,cosine", "schedule.final=0.1"],
+        ["not every choice of schedule", "write ++schedule.final=0.1"],
+    ),
+    (["-m", "schedule=constant,cosine", "schedule.fina=0.1"], ["mean schedule.final"]),
 ]
 
 
@@ -221,6 +246,64 @@ def test_a_users_own_objective_by_import(capsys, empty_folder) -> None:
         capsys, "--import", "my_lab", "objective=octic", "objective.scal=1", *point
     )
     assert (code, "scale" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        ("numerics\nfast\nfast\n", "numerics=fast: comes too late"),
+        ("dry_run\ntrue\nfalse\n", "dry_run=true,false: takes one value"),
+    ],
+)
+def test_a_column_that_holds_for_the_launch(capsys, empty_folder, column, says) -> None:
+    (empty_folder / "points.csv").write_text(column)
+    code, out, err = gdlab(capsys, "-m", "hydra.sweeper.points=points.csv", "steps=5")
+    assert (code, out) == (2, "")
+    assert says in err
+    assert [p.name for p in empty_folder.iterdir()] == ["points.csv"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        (["seed=1", "numerics=fast"], "fast"),
+        (["++numerics=fast"], "fast"),
+        (["+numerics='fast'"], "fast"),
+        (['numerics="fast"'], "fast"),
+        (["numerics=fast", "numerics=exact"], "exact"),  # the later one, as in Hydra
+        (["numerics=quick"], None),
+        (["numerics=exact,fast"], None),
+        ([], None),
+    ],
+)
+def test_an_import_computes_with_what_is_typed(monkeypatch, capsys, typed, asked) -> None:
+    from gdlab import numerics
+
+    told = []
+    monkeypatch.setattr(numerics, "configure", told.append)
+    code, _, err = gdlab(capsys, "--import", "no_such_module", *typed)
+    assert (code, told) == (2, [asked]), err
+
+
+@pytest.mark.plugins
+def test_workers_import_the_users_modules(capsys, empty_folder) -> None:
+    from gdlab.tracking.read import load
+
+    (empty_folder / "worker_lab.py").write_text(
+        textwrap.dedent(
+            """
+            import gdlab
+
+            @gdlab.register.objective
+            def worker_bowl(a: float = 1.0) -> gdlab.Objective:
+                return gdlab.Objective(lambda x: (x**2).sum(), dim=2)
+            """
+        )
+    )
+    bowl = ["objective=worker_bowl", "init=point", "init.x=[1,1]", "steps=5", "seed=1,2"]
+    code, _, err = gdlab(capsys, "--import", "worker_lab.py", "-m", "hydra/launcher=joblib", *bowl)
+    assert code == 0, err
+    assert sorted(load()["seed"]) == [1, 2]
 
 
 OWN = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
@@ -176,6 +177,50 @@ def test_batches(app: Any) -> None:
     assert [job["x"] for job in task.jobs] == list(range(10))
 
 
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        (["hydra.sweeper.max_batch_size=4"], True),
+        (["hydra/launcher=basic"], False),
+        ([], None),  # one batch checks its jobs itself
+    ],
+)
+def test_a_task_checks_all_jobs_before_the_first(
+    app: Any, how: list[str], expected: bool | None
+) -> None:
+    class Checked(Task):
+        seen: tuple[Any, ...] | None = None
+
+        def check(self, configs: Any, overrides: Any, together: bool) -> None:
+            assert self.batches == []
+            self.seen = ([c["x"] for c in configs], [list(o) for o in overrides], together)
+            if expected is not None:
+                raise UsageError("checked")
+
+    task = Checked()
+    with contextlib.nullcontext() if expected is None else pytest.raises(UsageError):
+        app(task, "x=range(10)", *how)
+    every = ([*range(10)], [[f"x={i}"] for i in range(10)], expected)
+    assert task.seen == (None if expected is None else every)
+
+
+@pytest.mark.parametrize("batch", [[], ["hydra.sweeper.max_batch_size=2"]])
+@pytest.mark.parametrize(
+    ("typed", "key", "values"),
+    [
+        ("y=${hydra:job.num}", "y", [0, 1, 2]),
+        ("name='no ${hydra:job.num}'", "name", ["no 0", "no 1", "no 2"]),
+        ("list=[7,${hydra:job.num}]", "list", [[7, 0], [7, 1], [7, 2]]),
+    ],
+)
+def test_what_is_typed_may_ask_hydra(
+    app: Any, batch: list[str], typed: str, key: str, values: list[Any]
+) -> None:
+    task = Task()
+    app(task, "x=1,2,3", typed, *batch)
+    assert [job[key] for job in task.jobs] == values
+
+
 def test_callbacks_see_every_job(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (Path.cwd() / "my_callbacks.py").write_text(
         textwrap.dedent("""
@@ -263,7 +308,8 @@ def test_points_from_parquet(app: Any) -> None:
         "list": [[1, 2], [], [3]],
         "rule": ["a", "b", "b"],
     }
-    pd.DataFrame(values).to_parquet("points.parquet")
+    index = pd.Index([7, 8, 9], name="row")  # pandas' own, no key
+    pd.DataFrame(values, index=index).to_parquet("points.parquet")
     task = Task()
     app(task, "hydra.sweeper.points=points.parquet")
     for key in ("x", "y", "name", "list"):

@@ -108,6 +108,32 @@ def test_in_a_pipe_there_is_neither_colour_nor_drawing() -> None:
     assert "gdlab ui gdlab" in done.stderr
 
 
+@pytest.mark.parametrize("columns", ["", "abc", "0", "-5", "60"])
+def test_any_columns_will_do(columns) -> None:
+    done = subprocess.run(
+        [*GDLAB, "list", "inits"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": columns},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sobol" in done.stdout
+
+
+def test_closed_streams_lead_nowhere(empty_folder) -> None:
+    """And the store is not the file that is open in their place."""
+    program = empty_folder / "gdlab"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{GDLAB[2]}" "$@"\n')
+    for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"sh ./gdlab steps=5 seed=1 {closed}"], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+    done = subprocess.run([*GDLAB, "steps=5", "seed=1"], capture_output=True, text=True)
+    assert "the store has this run already" in done.stdout
+
+
 def test_a_sweep_says_in_one_sentence_who_won_by_how_much_and_what_it_reached(capsys) -> None:
     sweep = ["-m", *POINT[:3], "seed=0,1", "schedule=constant,exact", "steps=60"]
     for _ in range(2):  # computed, then known to the store

@@ -61,8 +61,7 @@ class FastComposer:
         plain = self._plain_config(overrides)
         if plain is not None:
             return plain
-        lines = [line for line in overrides if "${" in line]
-        if self._asks_hydra(overrides, lines):
+        if self._asks_hydra(overrides):
             return self._resolved_in_job(overrides, num)
         return OmegaConf.to_container(self.task(overrides), resolve=True)  # type: ignore[return-value]
 
@@ -221,14 +220,17 @@ class FastComposer:
             node[last] = o.value()
         return plain
 
-    def _asks_hydra(self, overrides: Sequence[str], lines: Sequence[str]) -> bool:
+    def _asks_hydra(self, overrides: Sequence[str]) -> bool:
         """Whether a resolver that may read Hydra's node takes part in the configuration."""
         try:
             parsed = [self.parse(line) for line in overrides]
-            base = self._base(self._split(parsed)[1])
+            values, choices = self._split(parsed)
+            # Values, not lines: a line may be written with escapes, as `$\{hydra\:job.num\}`.
+            return self._base(choices).asks_hydra or any(
+                RESOLVER.search(repr(o.value())) for o in values
+            )
         except Exception:
             return False  # composing fails, too
-        return base.asks_hydra or any(RESOLVER.search(line) for line in lines)
 
     def _resolved_in_job(self, overrides: Sequence[str], num: int) -> dict[str, Any]:
         cfg = self.in_job(overrides, num)

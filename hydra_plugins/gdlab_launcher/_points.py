@@ -84,7 +84,12 @@ def _parquet(path: Path, said: str) -> tuple[list[str], list[tuple[int, Sequence
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise UsageError(f"{said}: is no Parquet file ({error})") from error
-    keys = [name for name in table.column_names if not name.startswith("__index_level_")]
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])  # rows' names, no keys
+    keys = [
+        name
+        for name in table.column_names
+        if name not in index and not name.startswith("__index_level_")
+    ]
     columns = []
     for key in keys:
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional  # noqa: UP035
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, env_override, filter_overrides
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -49,9 +49,16 @@ class GdlabSweeper(Sweeper):
     """Hydra's BasicSweeper, which counts before it multiplies and composes each job only once.
 
     Every job is composed before the first one runs, whatever the launcher and the batch size:
-    one that cannot be composed is named with its overrides. Where the launcher runs all jobs as
-    one batch, a job that fails leaves the others standing and is seen in its `JobReturn`; any
-    other launcher's failure is raised, as BasicSweeper does.
+    one that cannot be composed is named with its overrides. A task may check them further by an
+    attribute
+
+        task.check(configs, overrides, together)
+
+    with `configs` and `overrides` of all jobs as in `task.batch` (see launcher.py), and whether
+    they are run by it; it is not called where all jobs are one batch, which checks them itself.
+
+    Where the launcher runs all jobs as one batch, a job that fails leaves the others standing and
+    is seen in its `JobReturn`; any other launcher's failure is raised, as BasicSweeper does.
     """
 
     def __init__(
@@ -103,8 +110,8 @@ class GdlabSweeper(Sweeper):
         fused = getattr(self.launcher, "fuses", False)
         composer = FastComposer(loader, self.config)
         grid.check_columns(composer, self.config)
-        if not (fused and size >= len(jobs)):  # that one composes all jobs first by itself
-            composer.check(jobs)
+        if not (fused and size >= len(jobs)):  # that one checks all jobs first by itself
+            self._check(jobs, composer, fused)
         self._write_config()
         returns: list[Sequence[JobReturn]] = []
         for first in range(0, len(jobs), size):
@@ -114,6 +121,14 @@ class GdlabSweeper(Sweeper):
                     _ = result.return_value  # raises where the job failed
             returns.append(results)
         return returns
+
+    def _check(self, jobs: list[list[str]], composer: Any, fused: bool) -> None:
+        check = getattr(self.task_function, "check", None)
+        if check is None:
+            composer.check(jobs)
+            return
+        with env_override(OmegaConf.to_container(self.config.hydra.job.env_set, resolve=True)):
+            check(composer.plain_all(jobs), [filter_overrides(job) for job in jobs], fused)
 
     def _write_config(self) -> None:
         """`multirun.yaml`, as BasicSweeper; `hydra.output_subdir=null` asks for no such files."""
