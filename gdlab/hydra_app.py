@@ -101,6 +101,11 @@ class Session:
         from gdlab.summary import report
 
         settings = lab.Settings.of(plain[0], self.command)
+        if settings.dry_run and hydra_cfg is not None and _optimizes(hydra_cfg):
+            raise UsageError(
+                "dry_run=true: an optimizing sweeper chooses its jobs by what the ones before "
+                "gave, so there is no plan; leave one of the two out"
+            )
         with self.screen.progress(len(plain)) as advance:
             listener: Any = _Told(self.screen, advance)
             outcomes = lab.carry_out(plain, overrides, settings, listener)
@@ -134,6 +139,12 @@ class Session:
                 raise UsageError(
                     f"job {i} of {len(configs)} ({' '.join(asked)}): {error}"
                 ) from error.__cause__
+
+
+def _optimizes(hydra_cfg: Any) -> bool:
+    """Whether the sweeper is neither ours nor Hydra's own, which only multiply."""
+    target = str(hydra_cfg.sweeper._target_)
+    return not target.startswith(("hydra_plugins.gdlab_launcher.", "hydra._internal."))
 
 
 def _check_shared(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequence[str]]) -> None:

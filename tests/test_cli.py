@@ -286,6 +286,15 @@ def test_an_import_computes_with_what_is_typed(monkeypatch, capsys, typed, asked
 
 
 @pytest.mark.plugins
+def test_an_optimizing_sweeper_has_no_plan_to_show(tmp_path: Path) -> None:
+    optuna = ["hydra/sweeper=optuna", "schedule.eta=interval(1e-4,1e-3)", "dry_run=true"]
+    call = [sys.executable, "-c", "import sys; from gdlab.cli import main; sys.exit(main())"]
+    done = subprocess.run([*call, "-m", *optuna], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "gdlab: dry_run=true: an optimizing sweeper chooses its jobs" in done.stderr
+
+
+@pytest.mark.plugins
 def test_workers_import_the_users_modules(capsys, empty_folder) -> None:
     from gdlab.tracking.read import load
 
