@@ -128,13 +128,24 @@ class Plan:
 
 
 class Listener:
-    """What is told how a sweep goes on; this one is silent. The terminal has its own."""
+    """What is told how a sweep goes on: keeps the plan, and hands on what was done.
+
+    Args:
+        advance: takes the jobs that were finished and stored, and the steps that they took.
+    """
+
+    def __init__(self, advance: Callable[[int, int], None] | None = None) -> None:
+        self._advance = advance
+        self.plan: Any = None
 
     def planned(self, plan: Plan) -> None:
         """Before anything runs."""
+        self.plan = plan
 
     def advanced(self, jobs: int, steps: int) -> None:
         """Jobs that were finished and stored, and the steps that they took."""
+        if self._advance is not None:
+            self._advance(jobs, steps)
 
 
 def carry_out(

@@ -107,7 +107,7 @@ class Session:
                 "gave, so there is no plan; leave one of the two out"
             )
         with self.screen.progress(len(plain)) as advance:
-            listener: Any = _Told(self.screen, advance)
+            listener = lab.Listener(advance)
             outcomes = lab.carry_out(plain, overrides, settings, listener)
         self.failed += sum(o.error is not None for o in outcomes)
         if self.screen.level >= NORMAL or len(outcomes) > 1:
@@ -180,17 +180,3 @@ def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-class _Told:
-    """The lab's listener: keeps the plan and moves the bar."""
-
-    def __init__(self, screen: Screen, advance: Any) -> None:
-        self.screen, self.advance = screen, advance
-        self.plan: Any = None
-
-    def planned(self, plan: Any) -> None:
-        self.plan = plan
-
-    def advanced(self, jobs: int, steps: int) -> None:
-        self.advance(jobs, steps)

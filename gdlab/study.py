@@ -228,7 +228,7 @@ class Study:
         with screen.progress(len(flat)) as advance:
             for sweep, configs in self.configs.items():
                 settings = lab.Settings.of(configs[0], self.command("study"))
-                listener = _listener(advance)
+                listener = lab.Listener(advance)
                 outcomes = lab.carry_out(configs, self.jobs[sweep], settings, listener)
                 if settings.dry_run:
                     screen.say(f"sweep {sweep}:")
@@ -378,19 +378,3 @@ def _screen(screen: Screen | None) -> Screen:
     from gdlab.terminal import Screen as Terminal
 
     return Terminal()
-
-
-def _listener(advance: Callable[[int, int], None]) -> Any:
-    """A listener that keeps the plan and moves the bar."""
-    from gdlab import lab
-
-    class Told(lab.Listener):
-        plan: Any = None
-
-        def planned(self, plan: Any) -> None:
-            self.plan = plan
-
-        def advanced(self, jobs: int, steps: int) -> None:
-            advance(jobs, steps)
-
-    return Told()

@@ -36,7 +36,7 @@ LEAST_ROW = 80  # bytes of a recorded step
 MOST_STEPS = 2**31 - 2  # counted in 32 bits
 MOST_GTOL = 1e150  # compared squared
 PATH_DIM = 3
-HOPELESS = 8
+HOPELESS = 8  # jobs that raise, each alone, before the rest of their chunk is given up
 
 
 @dataclass(frozen=True, eq=False)
