@@ -11,10 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gdlab.analysis.statistics import wilson
 from gdlab.figures import contours, style
-from gdlab.figures import curves as curve
-from gdlab.statistics import wilson
-from gdlab.study import Claim
+from gdlab import Claim
 
 QUESTION = "Where does gradient descent go, how fast, and where does it end?"
 
@@ -472,7 +471,7 @@ def _figure_4_6(curves: pd.DataFrame, ends: pd.DataFrame) -> Figure:
     )
     ax.set_yscale("log")
     ax.set_ylim(1e-9, 1e8)
-    curve.step_axis(ax, 24)
+    curves.step_axis(ax, 24)
     ax.set_ylabel("$f(x_t)/f(x_0)$")
     ax.grid(True)
     ax.legend(loc="upper center", fontsize=6, ncols=2, columnspacing=1.0)

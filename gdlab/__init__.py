@@ -19,22 +19,34 @@ _HOMES = {
     "Record": "gdlab.types",
     "Records": "gdlab.types",
     "Verdict": "gdlab.types",
-    "descend": "gdlab.lab",
+    "descend": "gdlab.api",
     "census": "gdlab.critical.census",
     "basins": "gdlab.critical.basins",
     "load": "gdlab.tracking.read",
     "load_curves": "gdlab.tracking.read",
+    "Claim": "gdlab.launch.study",
+    "UsageError": "gdlab.errors",
+    "MissingFact": "gdlab.errors",
 }
-_ROOMS = ("schedules", "methods", "objectives", "initializations", "theory", "figures")
+_ROOMS = {
+    "critical": "gdlab.critical",
+    "figures": "gdlab.figures",
+    "inits": "gdlab.inits",
+    "methods": "gdlab.methods",
+    "objectives": "gdlab.objectives",
+    "probes": "gdlab.probes",
+    "register": "gdlab.registry",
+    "schedules": "gdlab.schedules",
+    "statistics": "gdlab.analysis.statistics",
+    "theory": "gdlab.theory",
+}
 
-__all__ = ["__version__", "register", *_HOMES, *_ROOMS]
+__all__ = ["__version__", *_HOMES, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "register":
-        return importlib.import_module("gdlab.registry")
     if name in _ROOMS:
-        return importlib.import_module(f"gdlab.{name}")
+        return importlib.import_module(_ROOMS[name])
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'gdlab' has no attribute {name!r}")

@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # kind -> the module whose import registers gdlab's own.
 ROOMS = {
     "objective": "gdlab.objectives",
-    "init": "gdlab.initializations",
+    "init": "gdlab.inits",
     "schedule": "gdlab.schedules",
     "method": "gdlab.methods",
     "probe": "gdlab.probes",

@@ -37,5 +37,5 @@ def nothing_stays() -> Iterator[None]:
             if not found[name].__module__.startswith("gdlab."):
                 del found[name]
                 own = True
-    if own and "gdlab.build" in sys.modules:
-        sys.modules["gdlab.build"]._made.cache_clear()
+    if own and "gdlab.launch.build" in sys.modules:
+        sys.modules["gdlab.launch.build"]._made.cache_clear()

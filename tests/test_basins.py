@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gdlab import lab, objectives, registry, schedules
+from gdlab import api, objectives, registry, schedules
 from gdlab.critical.basins import assign, basins, box_dimension, shares_along, wilson
 from gdlab.critical.verdict import period_of, periods
 from gdlab.types import Objective
@@ -24,14 +24,14 @@ def test_two_wells_share_the_plane() -> None:
 
 
 def test_each_start_goes_where_it_goes_alone() -> None:
-    from gdlab import lab
+    from gdlab import api
 
     objective = objectives.himmelblau()
     rule = {"schedule": schedules.constant(0.01), "steps": 1000}
     seen = basins(objective, resolution=12, **rule)
     (_, x), (_, y) = seen.axes
     for i, j in ((0, 0), (3, 9), (11, 2), (6, 6)):
-        alone = lab.descend(objective, np.array([x[i], y[j]]), **rule)
+        alone = api.descend(objective, np.array([x[i], y[j]]), **rule)
         assert alone.verdict.reached == seen.points[seen.label[i, j]].reached
         assert alone.steps == seen.steps[i, j]
     assert {v.certified for v in seen.points} == {True}
@@ -107,7 +107,7 @@ def test_descents_that_repeat_themselves_are_cycles(
         start = middle.copy()  # a start that goes there says the same of itself
         for (axis, values), i in zip(seen.axes, np.argwhere(seen.label == k)[0], strict=True):
             start[axis] = values[i]
-        alone = lab.descend(objective, start, **rule).verdict
+        alone = api.descend(objective, start, **rule).verdict
         assert (alone.kind, alone.period, v.stable) == ("cycle", v.period, True)
 
 
@@ -154,7 +154,7 @@ def test_a_line_of_minima_is_one_place() -> None:
 def test_steps_beyond_the_limit_are_no_arrival() -> None:
     ends = basins(objectives.half_square(), schedule=schedules.constant(2.5), resolution=8)
     assert (ends.label == -1).all()
-    record = lab.descend(objectives.half_square(), np.ones(1), schedule=schedules.constant(2.5))
+    record = api.descend(objectives.half_square(), np.ones(1), schedule=schedules.constant(2.5))
     assert (record.status, record.verdict.kind) == ("diverged", "diverged")
 
 

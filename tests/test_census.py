@@ -10,13 +10,13 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from gdlab import lab, objectives, registry, schedules
+from gdlab import api, objectives, registry, schedules
 from gdlab.critical.census import census, take_census
-from gdlab.critical.certificate import certify
 from gdlab.critical.dwell import dwell
 from gdlab.critical.euler import euler_check
 from gdlab.critical.landscape import landscape
-from gdlab.critical.prune import prune
+from gdlab.critical.proof.branch_and_prune import prune
+from gdlab.critical.proof.krawczyk import certify
 from gdlab.types import Objective
 
 COMPLETE = [
@@ -300,7 +300,7 @@ def test_degenerate_minima_are_nodes(
 def test_dwell_time_at_a_strict_saddle(eps: float) -> None:
     objective = objectives.strict_saddle()
     points = take_census(objective, certified=False).points
-    record = lab.descend(
+    record = api.descend(
         objective, np.array([1.0, eps]), schedule=schedules.constant(0.1), record="all"
     )
     table = dwell(objective, record, points, radius=0.1)

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import yaml
 
-from gdlab import Objective, config, descend, objectives, registry
-from gdlab.cli import main
+from gdlab import Objective, descend, objectives, registry
+from gdlab.cli.main import main
 from gdlab.errors import UsageError
+from gdlab.launch import config
 
 GROUPS = ("objective", "init", "schedule", "method")
 
@@ -125,7 +126,7 @@ def test_help_version_list_and_show_import_neither_jax_nor_mlflow() -> None:
     probe = textwrap.dedent(
         """
         import sys
-        from gdlab.cli import main
+        from gdlab.cli.main import main
         for args in (["--help"], ["--version"], ["list"], ["list", "probes"]):
             assert main(args) == 0
         heavy = {"jax", "mlflow", "matplotlib", "optax", "hydra"} & set(sys.modules)
@@ -288,7 +289,7 @@ def test_an_import_computes_with_what_is_typed(monkeypatch, capsys, typed, asked
 @pytest.mark.plugins
 def test_an_optimizing_sweeper_has_no_plan_to_show(tmp_path: Path) -> None:
     optuna = ["hydra/sweeper=optuna", "schedule.eta=interval(1e-4,1e-3)", "dry_run=true"]
-    call = [sys.executable, "-c", "import sys; from gdlab.cli import main; sys.exit(main())"]
+    call = [sys.executable, "-c", "import sys; from gdlab.cli.main import main; sys.exit(main())"]
     done = subprocess.run([*call, "-m", *optuna], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "gdlab: dry_run=true: an optimizing sweeper chooses its jobs" in done.stderr
@@ -450,7 +451,7 @@ def test_in_one_dimension_a_number_is_a_start() -> None:
 def test_an_objective_that_was_edited_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gdlab import build
+    from gdlab.launch import build
 
     text = """
 import gdlab
@@ -489,7 +490,7 @@ def test_a_seed_given_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_sweep_flag_may_come_last_and_fast_numerics_warn_of_nothing() -> None:
-    command = "import sys; from gdlab.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = "import sys; from gdlab.cli.main import main; sys.exit(main(sys.argv[1:]))"
     words = ["seed=1,2", "steps=20", "numerics=fast", "tracking=off", "-m"]
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", command, *words],

@@ -19,15 +19,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdlab import standing
-from gdlab.cli import main
+from gdlab.analysis import ranking
+from gdlab.cli.main import main
 from gdlab.errors import UsageError
-from gdlab.tracking import aggregate, answer, keys, read
+from gdlab.tracking import aggregate, keys, read
+from gdlab.tracking import tables as answer
 from gdlab.tracking.aggregate import End, middle_and_band
-from gdlab.tracking.answer import Standing
 from gdlab.tracking.closing import Closing
-from gdlab.tracking.pooled import Parts
+from gdlab.tracking.records import Parts
 from gdlab.tracking.store import Store, open_store
+from gdlab.tracking.tables import Standing
 
 STEPS = 60
 
@@ -239,7 +240,7 @@ def test_records_of_runs_that_are_no_longer_stored(folder: Path) -> None:
 
 def test_records_of_two_sweeps_at_once(folder: Path, monkeypatch) -> None:
     """The whole of the second happens while the first is about to store its first chunk."""
-    second = [sys.executable, "-c", "import sys; from gdlab.cli import main; sys.exit(main())"]
+    second = [sys.executable, "-c", "import sys; from gdlab.cli.main import main; sys.exit(main())"]
     written = Store.write
     seen = []
 
@@ -324,14 +325,14 @@ def test_settings_are_ranked_within_their_function_and_as_the_sentence_does() ->
     assert table["rank"].tolist() == [1, 2, 3, 1, 2]
     assert table["eta"].tolist() == [0.1, 0.2, 0.3, 0.2, 0.1]  # equal losses: fewer steps
     assert table["reached"][0] == "minimum at (1, 1)"
-    runs = standing.table(
+    runs = ranking.table(
         [{"objective.name": s["objective.name"], "schedule.eta": s["eta"]} for s in settings],
         [{"loss": e.loss, "status": e.status, "steps": e.steps} for e in ends],
     )
-    on_a, on_b = standing.sentences(runs)
+    on_a, on_b = ranking.sentences(runs)
     assert on_a.startswith("best on a: schedule.eta=0.1 ")
     assert on_b.startswith("best on b: schedule.eta=0.2 ")
-    assert standing.line(runs) == f"{on_a}. {on_b}"
+    assert ranking.line(runs) == f"{on_a}. {on_b}"
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
-from gdlab.compose import FastComposer, Parser
 from gdlab.errors import UsageError
+from gdlab.launch.compose import FastComposer, Parser
 
 FILES = {
     "config.yaml": """
@@ -405,7 +405,7 @@ def test_plain_lines_parse_as_in_the_grammar(key: str, value: str) -> None:
 
 def test_hydra_has_what_the_short_way_builds_on() -> None:
     """The copied walk is the walk of the Hydra that is installed."""
-    from gdlab.compose.shelf import _walk
+    from gdlab.launch.compose.files import _walk
 
     assert _walk.create_defaults_list is not create_defaults_list
     assert _walk.create_defaults_list.__code__ == create_defaults_list.__code__

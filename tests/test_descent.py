@@ -17,8 +17,9 @@ import optax
 import pytest
 
 import gdlab
-from gdlab import descent, numerics, registry, sweep
+from gdlab import numerics, registry
 from gdlab.errors import MissingFact, UsageError
+from gdlab.runner import loops, sweep
 from gdlab.types import COLUMNS, Method, Objective, Records
 
 
@@ -295,9 +296,9 @@ def test_open_loop_schedules_and_numbers_are_data_and_compile_once() -> None:
 
     assert len(sweep.plan(sweep_over(1.0))) == 1
     results(sweep_over(1.0))
-    before = descent.segment._cache_size()
+    before = loops.segment._cache_size()
     results(sweep_over(2.0))
-    assert descent.segment._cache_size() == before
+    assert loops.segment._cache_size() == before
 
 
 @pytest.mark.slow

@@ -27,7 +27,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gdlab import cli, registry
+from gdlab import registry
+from gdlab.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -225,7 +226,7 @@ def test_an_installed_wheel_works_from_an_empty_folder(tmp_path: Path) -> None:
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
     here = next(Path(p) for p in sys.path if (Path(p) / "hydra").is_dir())
     (site / "needs.pth").write_text(f"{here}\n")
-    start = "import sys; from gdlab.cli import main; sys.exit(main())"
+    start = "import sys; from gdlab.cli.main import main; sys.exit(main())"
 
     def gdlab(*args: str) -> str:
         out = subprocess.run(

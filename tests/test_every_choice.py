@@ -18,8 +18,9 @@ import pytest
 import reference
 from omegaconf import OmegaConf
 
-from gdlab import build, config, sweep
 from gdlab.errors import MissingFact
+from gdlab.launch import build, config
+from gdlab.runner import sweep
 from gdlab.types import Facts, Record, Records
 
 STEPS = 16

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gdlab.cli import main
+from gdlab.cli.main import main
 
 STUDY = """
 # a study of two step sizes
@@ -25,7 +25,7 @@ sweeps:
 """
 MODULE = '''
 from gdlab.figures import style
-from gdlab.study import Claim
+from gdlab import Claim
 
 QUESTION = "Does <b>1 - eta lambda</b> rule the decay & the limit?"
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from gdlab import statistics, tables
+from gdlab.analysis import statistics, tables
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (3, 17), (4999, 10000)])

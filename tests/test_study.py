@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gdlab import experiment, study
 from gdlab.errors import UsageError
-from gdlab.study import Claim
+from gdlab.launch import study, study_files
+from gdlab import Claim
 
 HERE = Path(__file__).parent.parent
 
@@ -23,8 +23,8 @@ sweeps:
   many: [objective=half_square, init=uniform, init.samples=7, schedule.eta=0.5, steps=60]
 """
 PYTHON = """\
-from gdlab.figures import curves as lines
-from gdlab.study import Claim
+from gdlab.figures import curves
+from gdlab import Claim
 
 QUESTION = "How fast?"
 
@@ -43,7 +43,7 @@ def table(runs):
 
 
 def figures(curves):
-    return {"rates": lines.curve_figure(curves, by="schedule.eta")}
+    return {"rates": curves.curve_figure(curves, by="schedule.eta")}
 """
 
 
@@ -132,12 +132,12 @@ def test_a_claim_holds_within_its_tolerance(measured: float, ok: bool) -> None:
 
 
 def test_sweeps_are_combined_as_hydra_does_and_the_user_wins(place: Path) -> None:
-    found = experiment.load("parabola")
-    jobs = experiment.jobs(found, ["schedule.eta=0.2,0.3", "seed=range(2)"])
+    found = study_files.load("parabola")
+    jobs = study_files.jobs(found, ["schedule.eta=0.2,0.3", "seed=range(2)"])
     assert [job[-3:] for job in jobs["many"]] == [
         ["steps=60", f"schedule.eta={eta}", f"seed={seed}"] for eta in (0.2, 0.3) for seed in (0, 1)
     ]
-    configs = experiment.compose(jobs["many"])
+    configs = study_files.compose(jobs["many"])
     assert [c["schedule"]["eta"] for c in configs] == [0.2, 0.2, 0.3, 0.3]
     assert {c["study"] for c in configs} == {"parabola"}
     assert {c["record"]["spacing"] for c in configs} == {"all"}
@@ -160,7 +160,7 @@ def test_what_is_no_study_is_said_in_one_line(
     for file, content in files.items():
         (place / "experiments" / file).write_text(content)
     with pytest.raises(UsageError, match="(?s)" + words.replace("?", r"\?")) as caught:
-        experiment.load(name)
+        study_files.load(name)
     assert "\n" not in str(caught.value)
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from gdlab import registry
-from gdlab.cli import main
+from gdlab.cli.main import main
 from gdlab.tracking.read import load, load_curves
 
-GDLAB = [sys.executable, "-c", "import sys; from gdlab.cli import main; sys.exit(main())"]
+GDLAB = [sys.executable, "-c", "import sys; from gdlab.cli.main import main; sys.exit(main())"]
 BASE = ["-m", "objective=rosenbrock", "steps=60"]
 
 

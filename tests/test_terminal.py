@@ -17,10 +17,11 @@ import pandas as pd
 import pytest
 from rich.text import Text
 
-from gdlab import canvas, standing
-from gdlab.cli import HELP, VERBS, main
+from gdlab.analysis import ranking
+from gdlab.cli import braille
+from gdlab.cli.main import HELP, VERBS, main
 
-GDLAB = [sys.executable, "-c", "import sys; from gdlab.cli import main; sys.exit(main())"]
+GDLAB = [sys.executable, "-c", "import sys; from gdlab.cli.main import main; sys.exit(main())"]
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|4[0-8]|9[0-7])[;m]")
 BRAILLE = re.compile("[\u2801-\u28ff]")
@@ -166,14 +167,14 @@ SENTENCES = [
 def test_the_sentence(runs, says) -> None:
     table = pd.DataFrame([{"schedule.name": n, "loss": f, "steps": t, **ENDS} for n, f, t in runs])
     table.loc[~np.isfinite(table["loss"]), "status"] = "diverged"
-    (sentence,) = standing.sentences(table)
+    (sentence,) = ranking.sentences(table)
     assert re.match(f"best: .*{says}", sentence), sentence
 
 
 def test_numbers_that_differ_stay_the_integers_that_they_are() -> None:
     dims = [{"objective.dim": d, "schedule.eta": 0.5, "seed": k} for d in (2, 3) for k in (0, 1)]
     ends = [{"loss": row["objective.dim"], "status": "budget", "steps": 9.0} for row in dims]
-    (sentence,) = standing.sentences(standing.table(dims, ends))
+    (sentence,) = ranking.sentences(ranking.table(dims, ends))
     assert sentence.startswith("best: objective.dim=2 median loss 2 over 2 seeds, 1.5 times below")
     assert sentence.endswith("budget in all 2 runs")
 
@@ -187,24 +188,24 @@ def test_a_key_that_only_one_choice_has_sets_no_configuration_apart() -> None:
             "seed": [0, 1, 2, 3],
         }
     )
-    assert standing.configurations(table) == ["objective.name", "schedule.eta"]
+    assert ranking.configurations(table) == ["objective.name", "schedule.eta"]
 
 
 def test_dots_lie_where_the_numbers_say() -> None:
     dots = np.zeros((8, 8), bool)
-    canvas.line(dots, np.array([0.0, 7.0, 99.0]), np.array([7.0, 0.0, -92.0]))
+    braille.line(dots, np.array([0.0, 7.0, 99.0]), np.array([7.0, 0.0, -92.0]))
     np.testing.assert_array_equal(dots, np.fliplr(np.eye(8, dtype=bool)))
-    assert canvas.braille(np.ones((4, 2), bool)) == ["\u28ff"]
-    assert canvas.braille(np.zeros((4, 4), bool)) == ["\u2800\u2800"]
+    assert braille.braille(np.ones((4, 2), bool)) == ["\u28ff"]
+    assert braille.braille(np.zeros((4, 4), bool)) == ["\u2800\u2800"]
     step = np.arange(30.0)
-    drawn = canvas.curve(step, 10.0**-step, 50, 12, "loss")
+    drawn = braille.curve(step, 10.0**-step, 50, 12, "loss")
     assert all(isinstance(line, Text) and len(line.plain) <= 50 for line in drawn)
     assert "1.0e+00" in drawn[1].plain
     assert "1.0e-29" in drawn[-2].plain
     x = np.linspace(-1, 1, 40)
     bowl = x[:, None] ** 2 + x[None] ** 2
     path = np.array([[-1.0, -1.0], [0.0, 0.0]])
-    ground = canvas.landscape(bowl, path, np.array([[-1, 1], [-1, 1.0]]), 30, 12, "bowl", False)
+    ground = braille.landscape(bowl, path, np.array([[-1, 1], [-1, 1.0]]), 30, 12, "bowl", False)
     assert [len(line.plain) for line in ground[:-1]] == [30] * 11
     assert ground[-2].plain[0] == "o"  # the start: left and below
 

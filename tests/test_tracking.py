@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 
 from gdlab.errors import UsageError
-from gdlab.tracking import bulk, keys, read, store, ui, views, write
+from gdlab.tracking import bulk, keys, read, store, ui, views
+from gdlab.tracking import client as write
 from gdlab.tracking.keys import RunData, value_of
 from gdlab.tracking.store import Store, open_store
 from tests.tracking_cases import EXPERIMENT, a_run, assert_equal_stores, content, odd_runs

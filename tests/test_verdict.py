@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from gdlab import objectives, registry
-from gdlab.critical import interval as iv
 from gdlab.critical import lengths
-from gdlab.critical.certificate import certify
-from gdlab.critical.enclosure import Enclosure, NotCertifiable
+from gdlab.critical.proof import interval as iv
+from gdlab.critical.proof.enclosure import Enclosure, NotCertifiable
+from gdlab.critical.proof.krawczyk import certify
 from gdlab.critical.verdict import judge
 from gdlab.types import Facts, Objective
 

@@ -10,7 +10,7 @@ from typing import Any
 
 _HOMES = {
     "judge": "gdlab.critical.verdict",
-    "certify": "gdlab.critical.certificate",
+    "certify": "gdlab.critical.proof.krawczyk",
     "census": "gdlab.critical.census",
     "Census": "gdlab.critical.census",
     "take_census": "gdlab.critical.census",

@@ -179,7 +179,8 @@ def basins(
     Raises:
         UsageError: no domain, or axes that the objective does not have.
     """
-    from gdlab import schedules, sweep
+    from gdlab import schedules
+    from gdlab.runner import sweep
 
     box = check_domain(objective, domain)
     d = objective.dim

@@ -22,13 +22,13 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
-from gdlab.critical.certificate import certify
 from gdlab.critical.derivatives import DENSE, Derivatives
-from gdlab.critical.enclosure import NotCertifiable
 from gdlab.critical.euler import Euler, euler_check
 from gdlab.critical.lengths import base, lengths, within
 from gdlab.critical.polish import levenberg, polish
-from gdlab.critical.prune import Proof, prune
+from gdlab.critical.proof.branch_and_prune import Proof, prune
+from gdlab.critical.proof.enclosure import NotCertifiable
+from gdlab.critical.proof.krawczyk import certify
 from gdlab.critical.verdict import CRITICAL, judge
 from gdlab.errors import UsageError
 from gdlab.types import Objective, Verdict

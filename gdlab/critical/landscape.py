@@ -141,7 +141,8 @@ def _down(
 
     Steepest descent with short steps: backtracking from 1 / (largest |eigenvalue|).
     """
-    from gdlab import schedules, sweep
+    from gdlab import schedules
+    from gdlab.runner import sweep
 
     if not saddles:
         return []

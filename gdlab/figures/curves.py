@@ -18,8 +18,8 @@ from matplotlib.ticker import (
     SymmetricalLogLocator,
 )
 
+from gdlab.analysis.statistics import quantile_curves
 from gdlab.figures import style
-from gdlab.statistics import quantile_curves
 
 LABELS = {
     "loss": "loss $f(x_t)$",

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gdlab.errors import UsageError
 
-if TYPE_CHECKING:
-    from gdlab.terminal import Screen
 
-
-def write(name: str | None, uri: str, out: str | None, screen: Screen) -> int:
-    """Writes the page of a study or experiment; returns the exit code.
+def write(name: str | None, uri: str, out: str | None) -> Path:
+    """Writes the page of a study or experiment; returns its path.
 
     Args:
         name: as the store knows it; None where the store has but one.
@@ -41,6 +37,4 @@ def write(name: str | None, uri: str, out: str | None, screen: Screen) -> int:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"out={path}: cannot be written ({error.strerror})") from error
-    screen.say(f"{path}")
-    screen.tell(f"{len(page) / 1e6:.1f} MB, opens in any browser without a server or network")
-    return 0
+    return path

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab import config, standing
+from gdlab.analysis import ranking
 from gdlab.errors import UsageError
+from gdlab.launch import config
 from gdlab.report import series
 from gdlab.report.commands import repeating
 
@@ -82,7 +83,7 @@ def gathered(name: str, uri: str) -> Content:
     return Content(
         name=name,
         question=drawn.question,
-        answers=() if is_study else standing.sentences(runs),
+        answers=() if is_study else ranking.sentences(runs),
         counts={str(k): int(v) for k, v in runs["status"].value_counts().items()},
         runs=len(runs),
         claims=drawn.claims,
@@ -115,7 +116,7 @@ class _Drawn:
 
 def _study(name: str, uri: str) -> _Drawn:
     """Claims, tables and figures again, from the stored runs; a note where some are missing."""
-    from gdlab.study import Study
+    from gdlab.launch.study import Study
 
     study = Study(name, [f"tracking.uri={uri}"])
     module = study.experiment.module
@@ -158,9 +159,9 @@ def _curves(name: str, uri: str) -> pd.DataFrame | None:
 
 
 def _standings(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    if not standing.configurations(runs):
+    if not ranking.configurations(runs):
         return {}
-    table = standing.standings(runs)
+    table = ranking.standings(runs)
     table["diverged"] = [f"{share:.0%}" for share in table["diverged"]]
     if (table["n"] == 1).all():
         table = table.drop(columns=["lowest", "highest", "n", "diverged"])
@@ -170,7 +171,7 @@ def _standings(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _runs_table(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The runs with what sets them apart, lowest loss first."""
-    by = standing.configurations(runs)
+    by = ranking.configurations(runs)
     ends = [
         "loss",
         "gap",
@@ -251,7 +252,7 @@ def _ends(run: pd.Series) -> dict[tuple[str, str], float]:
 
 def _known_kind(run: pd.Series, number: int) -> tuple[str, str]:
     """Kind of an objective's known point, and the kind in words."""
-    objective = standing.objective_of({str(k): v for k, v in run.items()})
+    objective = ranking.objective_of({str(k): v for k, v in run.items()})
     points = objective.facts.critical_points if objective is not None else None
     if objective is None or points is None or number >= len(points.index):
         return "", ""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab import standing
+from gdlab.analysis import ranking
 
 QUANTITIES = ("loss", "gap", "grad_norm", "step_size")
 LINES = 24  # of a panel; beyond, configurations are drawn by their medians, the best ones
@@ -45,23 +45,23 @@ def panels(
 
 
 def _lines(part: pd.DataFrame, histories: dict[str, pd.DataFrame]) -> tuple[list[Any], str]:
-    by = standing.configurations(part)
+    by = ranking.configurations(part)
     if len(part) <= LINES:
         names = [*by, "seed"] if len(set(part["seed"])) > 1 else by
         order = part.sort_values(["loss", "run_id"], kind="stable")
         return [
-            _line(standing.label(run, names) or str(run["name"]), histories[run["run_id"]])
+            _line(ranking.label(run, names) or str(run["name"]), histories[run["run_id"]])
             for _, run in order.iterrows()
         ], f"{len(part)} runs"
-    table = standing.standings(part, by).head(LINES)
+    table = ranking.standings(part, by).head(LINES)
     lines = []
     for _, row in table.iterrows():
         same = [(part[c].map(repr) == repr(row[c])).to_numpy() for c in by]
         mine = np.logical_and.reduce([np.ones(len(part), bool), *same])
         own = [histories[r] for r in part.loc[mine, "run_id"]]
-        label = standing.label(row, by) or "all runs"
+        label = ranking.label(row, by) or "all runs"
         lines.append(_line(label, own[0]) if len(own) == 1 else _median(label, own))
-    total = len(standing.standings(part, by)) if by else 1
+    total = len(ranking.standings(part, by)) if by else 1
     shown = f", the best {LINES} of {total} configurations" if total > LINES else ""
     return lines, f"{len(part):,} runs{shown}; medians, and the 10 to 90 % of the runs"
 
@@ -100,7 +100,7 @@ def scatter(runs: pd.DataFrame, panel: pd.Series) -> list[dict[str, Any]]:
     """Final loss against each swept number: `name`, `parameter`, and by status `x`, `y`, `text`."""
     found = []
     for name, part in runs.groupby(panel, sort=True):
-        for c in standing.configurations(part):
+        for c in ranking.configurations(part):
             x = pd.to_numeric(part[c], errors="coerce")
             if x.notna().sum() < 3 or len(set(x.dropna())) < 3:
                 continue

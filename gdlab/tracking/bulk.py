@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from gdlab.tracking.database import Database
 from gdlab.tracking.keys import RunData
+from gdlab.tracking.sql import Database
 
 CHUNK = 500
 

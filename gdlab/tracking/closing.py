@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gdlab import standing, tables
-from gdlab.tracking import aggregate, answer, describe, keys, read, views
+from gdlab.analysis import ranking, tables
+from gdlab.tracking import aggregate, describe, keys, read, views
+from gdlab.tracking import tables as answer
 from gdlab.tracking.aggregate import Gathered
-from gdlab.tracking.answer import Standing
 from gdlab.tracking.keys import RunData
-from gdlab.tracking.pooled import Parts
 from gdlab.tracking.provenance import provenance
+from gdlab.tracking.records import Parts
+from gdlab.tracking.tables import Standing
 
 if TYPE_CHECKING:
     from gdlab.tracking.store import Store
@@ -126,14 +127,14 @@ class Closing:
             if jobs
         ]
         if len(self.params) > 1:
-            line = standing.line(self._runs(sorted(self.gathered.ends)))
+            line = ranking.line(self._runs(sorted(self.gathered.ends)))
             bands = dict(self.gathered.quantiles())
             runs = self._aggregates(self._best(standings, bands)) if self.seeds else []
             runs.append(self._summary(line, standings, bands))
             self.store.write(runs, force=True)
         else:
             name = describe.run_name(self.params[0], ["seed"])
-            line = f"{name}: {standing.answer(self._runs(sorted(self.gathered.ends)))}"
+            line = f"{name}: {ranking.answer(self._runs(sorted(self.gathered.ends)))}"
         self._present(line, complete=not self.known)
         if len(self.params) >= MANY:
             self.store.analyze()
@@ -151,7 +152,7 @@ class Closing:
             }
             for end in map(self._end, jobs)
         ]
-        return standing.table([self.params[i] for i in jobs], ends)
+        return ranking.table([self.params[i] for i in jobs], ends)
 
     def _end(self, i: int) -> aggregate.End:
         return self.gathered.ends[i]
@@ -198,7 +199,7 @@ class Closing:
                     start_ms=now,
                     end_ms=now,
                     note=f"**Median of {len(ends):,} runs that differ in the seed; `_q10` and "
-                    f"`_q90` are quantiles.** {standing.of_seeds(self._runs(members[g]))}",
+                    f"`_q90` are quantiles.** {ranking.of_seeds(self._runs(members[g]))}",
                 )
             )
         return runs

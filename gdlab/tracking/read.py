@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from gdlab.errors import UsageError
-from gdlab.tracking import database as db
-from gdlab.tracking import keys, write
-from gdlab.tracking.database import Database
+from gdlab.tracking import client as write
+from gdlab.tracking import keys, sql
+from gdlab.tracking.sql import Database
 from gdlab.tracking.store import Store, address, client_of, mlflow_errors, reach
 
 Triples = list[tuple[str, str, Any]]  # (run id, name, value)
@@ -442,15 +442,15 @@ class _Client:
 
 def _reader(uri: str | None, role: str = keys.RUN) -> _Sql | _Client:
     uri = address(uri)
-    kind = db.scheme(uri)
-    if kind == "sqlite" and not db.sqlite_path(uri).exists():
+    kind = sql.scheme(uri)
+    if kind == "sqlite" and not sql.sqlite_path(uri).exists():
         raise UsageError(
             f"tracking.uri={uri}: no such store; run gdlab first, or name the store that has runs"
         )
     if kind in ("sqlite", "postgresql"):
         database = Database(uri)
         revision = database.revision()
-        if revision == db.KNOWN_REVISION:
+        if revision == sql.KNOWN_REVISION:
             return _Sql(uri, database, role)
         if revision is None:
             raise UsageError(f"tracking.uri={uri}: is no MLflow store; name the one that has runs")

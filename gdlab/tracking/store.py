@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gdlab.errors import UsageError
-from gdlab.tracking import bulk, keys, write
-from gdlab.tracking import database as db
-from gdlab.tracking.database import Database
+from gdlab.tracking import bulk, keys, sql
+from gdlab.tracking import client as write
 from gdlab.tracking.keys import RunData
+from gdlab.tracking.sql import Database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,7 +73,7 @@ class Store:
         """
         written: list[str] = []
         if self.database is None:
-            threads = write.THREADS if db.scheme(self.uri) == "http" else 1
+            threads = write.THREADS if sql.scheme(self.uri) == "http" else 1
             with mlflow_errors(self.uri):
                 for chunk in chunks(runs, bulk.CHUNK):
                     written += write.write(
@@ -260,16 +260,16 @@ def open_store(uri: str | None = None, experiment: str = "gdlab") -> Store:
         UsageError: the store cannot be reached within seconds, or not be written.
     """
     uri = address(uri)
-    kind = db.scheme(uri)
+    kind = sql.scheme(uri)
     if kind == "sqlite":
-        db.create_sqlite(uri)
+        sql.create_sqlite(uri)
     if kind in ("sqlite", "postgresql"):
         database = Database(uri)
         revision = database.revision()
         if revision is None:
             create_schema(database)
             revision = database.revision()
-        if revision == db.KNOWN_REVISION:
+        if revision == sql.KNOWN_REVISION:
             experiment_id, root = _sql_experiment(database, experiment)
             return Store(uri, experiment, experiment_id, root, database)
         warnings.warn(
@@ -286,14 +286,14 @@ def open_store(uri: str | None = None, experiment: str = "gdlab") -> Store:
 def address(uri: str | None = None) -> str:
     """The store's address, a SQLite file's path made absolute."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    kind = db.scheme(uri)
+    kind = sql.scheme(uri)
     if "://" not in uri or (kind not in SCHEMES and kind not in _plugins()):
         raise UsageError(
             f"tracking.uri={uri}: takes an address such as sqlite:///mlflow.db, "
             "postgresql://host/name or http://host:5000; of MLflow's other stores "
             f"{', '.join(SCHEMES[3:])}"
         )
-    return f"sqlite:///{db.sqlite_path(uri)}" if kind == "sqlite" else uri
+    return f"sqlite:///{sql.sqlite_path(uri)}" if kind == "sqlite" else uri
 
 
 def _plugins() -> set[str]:
@@ -303,7 +303,7 @@ def _plugins() -> set[str]:
 
 def client_of(uri: str) -> MlflowClient:
     """MLflow's client on a store."""
-    db.quiet()
+    sql.quiet()
     # MLflow's seven retries with growing pauses hide a dead server for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
@@ -311,17 +311,17 @@ def client_of(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow import MlflowClient
 
-    if db.scheme(uri) == "postgresql":
+    if sql.scheme(uri) == "postgresql":
         uri = "postgresql+psycopg://" + uri.partition("://")[2]
     return MlflowClient(uri, uri)
 
 
 def reach(uri: str) -> None:
     """Raises a `UsageError` within seconds if a tracking server does not answer."""
-    if db.scheme(uri) != "http":
+    if sql.scheme(uri) != "http":
         return
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=db.REACH_SECONDS):
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=sql.REACH_SECONDS):
             return
     except urllib.error.HTTPError as error:
         if error.code == 404:  # a server behind a proxy may hide /health
@@ -375,7 +375,7 @@ def create_schema(database: Database) -> None:
 
 
 def _sql_experiment(database: Database, name: str) -> tuple[str, str]:
-    folder = db.sqlite_path(database.uri).parent if database.is_sqlite else Path.cwd()
+    folder = sql.sqlite_path(database.uri).parent if database.is_sqlite else Path.cwd()
     select = database.sql(
         "select experiment_id, artifact_location, lifecycle_stage from experiments "
         "where name = ? and workspace = 'default'"

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdlab.errors import UsageError
-from gdlab.tracking import database as db
-from gdlab.tracking import read, views
+from gdlab.tracking import read, sql, views
 from gdlab.tracking.store import address, reach
 
 HOST = "127.0.0.1"
@@ -77,8 +76,8 @@ def serve(
         UsageError: no such store, no free port, or the server does not start.
     """
     uri = address(uri)
-    if db.scheme(uri) == "sqlite":
-        path = db.sqlite_path(uri)
+    if sql.scheme(uri) == "sqlite":
+        path = sql.sqlite_path(uri)
         if not path.exists():
             raise UsageError(
                 f"tracking.uri={uri}: no such store; run gdlab first, or name the store that "
@@ -135,7 +134,7 @@ def show(
     uri = address(uri)
     place = read.experiment_of(name, uri)
     view = "leaderboard" if place.has_views else None
-    if db.scheme(uri) == "http":
+    if sql.scheme(uri) == "http":
         reach(uri)
         say(views.ui_url(uri, place.id, view))
         return 0
@@ -200,6 +199,6 @@ def _gone(group: int) -> bool:
 
 
 def _sqlalchemy(uri: str) -> str:
-    if db.scheme(uri) == "postgresql":
+    if sql.scheme(uri) == "postgresql":
         return "postgresql+psycopg://" + uri.partition("://")[2]
     return uri

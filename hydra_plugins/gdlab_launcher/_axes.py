@@ -103,7 +103,7 @@ class Grid:
             try:
                 composer.task([*others, mine])
             except Exception as error:
-                from gdlab.config import explained
+                from gdlab.launch.config import explained
 
                 said = str(explained(error, others) or "no such key").partition("; ")[2]
                 hint = f"; {said}" if said else ""

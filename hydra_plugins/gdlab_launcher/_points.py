@@ -15,8 +15,8 @@ from typing import Any
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from gdlab.compose import Parser
 from gdlab.errors import UsageError
+from gdlab.launch.compose import Parser
 
 Row = tuple[str, ...]
 

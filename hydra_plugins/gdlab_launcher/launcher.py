@@ -66,7 +66,7 @@ class GdlabLauncher(BasicLauncher):
     ) -> Sequence[JobReturn]:
         if not self.fuses:
             return super().launch(job_overrides, initial_job_idx)
-        from gdlab.compose import FastComposer
+        from gdlab.launch.compose import FastComposer
 
         setup_globals()
         node = self.config.hydra

@@ -98,7 +98,7 @@ class GdlabSweeper(Sweeper):
         Raises:
             UsageError: the sweep is empty, too large, or one of its jobs cannot be composed.
         """
-        from gdlab.compose import FastComposer
+        from gdlab.launch.compose import FastComposer
         from hydra_plugins.gdlab_launcher._axes import plan
 
         loader = self.hydra_context.config_loader

@@ -23,7 +23,8 @@ numerics.configure(MODE)
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
-from gdlab import descent, pool, registry, sweep  # noqa: E402
+from gdlab import registry  # noqa: E402
+from gdlab.runner import loops, pool, sweep  # noqa: E402
 
 LONG, SHORT = 10_000, 1_000  # between the records of SHORT lie few steps
 
@@ -60,7 +61,7 @@ def best(call) -> float:
 
 
 def kernel(objective, eta: float, steps: int) -> tuple[float, int]:
-    """ns a step and lane of `descent.segment` on one full block, 100 records."""
+    """ns a step and lane of `loops.segment` on one full block, 100 records."""
     lanes_n = pool.width(objective.dim)
     rng = np.random.default_rng(0)
     x0 = rng.uniform(-0.5, 0.5, (lanes_n, objective.dim))
@@ -75,10 +76,10 @@ def kernel(objective, eta: float, steps: int) -> tuple[float, int]:
     points[: len(marks)] = marks
     shared = {k: objective.data[k] for k in objective.shared}
     sizes = np.ones((16_384, 1))
-    state = descent.start(group.program, lanes, x0.T)
+    state = loops.start(group.program, lanes, x0.T)
     put = jax.device_put((shared, lanes, state, sizes, points))
     return best(
-        lambda: descent.segment(group.program, *put, len(marks) - 1)
+        lambda: loops.segment(group.program, *put, len(marks) - 1)
     ) / steps / lanes_n * 1e9, lanes_n
 
 

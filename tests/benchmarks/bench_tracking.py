@@ -20,9 +20,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from gdlab.tracking import bulk
-from gdlab.tracking.database import sqlite_path
 from gdlab.tracking.keys import RunData, run_id_for
 from gdlab.tracking.read import load, load_curves
+from gdlab.tracking.sql import sqlite_path
 from gdlab.tracking.store import chunks, open_store, user
 
 EXPERIMENT = "benchmark"

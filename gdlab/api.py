@@ -12,9 +12,10 @@ from gdlab import numerics
 
 numerics.configure()  # before the rooms below start jax
 
-from gdlab import registry, sweep  # noqa: E402
-from gdlab.campaign import Listener, Outcome, Plan, Settings, carry_out  # noqa: E402
+from gdlab import registry  # noqa: E402
 from gdlab.errors import UsageError  # noqa: E402
+from gdlab.launch.campaign import Listener, Outcome, Plan, Settings, carry_out  # noqa: E402
+from gdlab.runner import sweep  # noqa: E402
 from gdlab.types import Method, Objective, Record, Records, Schedule  # noqa: E402
 
 __all__ = ["Listener", "Outcome", "Plan", "Settings", "carry_out", "descend", "judged"]

@@ -19,10 +19,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from gdlab.critical import interval as iv
-from gdlab.critical.certificate import inside, krawczyk
-from gdlab.critical.enclosure import Enclosure
-from gdlab.critical.interval import Interval
+from gdlab.critical.proof import interval as iv
+from gdlab.critical.proof.enclosure import Enclosure
+from gdlab.critical.proof.interval import Interval
+from gdlab.critical.proof.krawczyk import inside, krawczyk
 from gdlab.types import Objective
 
 BLOW = 0.25  # how far a box is blown up on each side, of its width

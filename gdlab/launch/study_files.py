@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-from gdlab import config, registry
+from gdlab import registry
 from gdlab.errors import UsageError
+from gdlab.launch import config
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def compose(jobs: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    from gdlab.compose import FastComposer
+    from gdlab.launch.compose import FastComposer
 
     config.publish_imported()
     publish()

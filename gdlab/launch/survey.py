@@ -5,6 +5,7 @@ Each is one tracked run, of its own role; the same survey, typed again, replaces
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from gdlab import config, numerics, registry
+from gdlab import numerics, registry
 from gdlab.errors import UsageError
-from gdlab.terminal import Screen
+from gdlab.launch import config
 from gdlab.tracking import keys
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
@@ -35,27 +36,31 @@ BASINS: dict[str, Any] = {
     "at": list[float] | None,
     "steps": int,
 }
-SHOWN = 40
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a survey has to say and to keep."""
+    """What a survey has to say and to keep.
+
+    Attributes:
+        experiment: where it was tracked; None where nothing was.
+    """
 
     table: pd.DataFrame
     summary: str
     metrics: Mapping[str, float]
     files: dict[str, bytes] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    experiment: str | None = None
 
 
-def census(args: Sequence[str], screen: Screen) -> int:
+def census(args: Sequence[str]) -> Findings:
     """`gdlab census ARGS`: all critical points, proved where possible."""
     given = _composed(args, "census")
     options = _options(given, CENSUS, positive=("starts", "patience", "tolerance", "seconds"))
     numerics.settle([_numerics(given)])
     from gdlab.critical.census import take_census
-    from gdlab.pictures import census_files
+    from gdlab.launch.artifacts import census_files
 
     objective = _made(given, "objective")
     began = time.time()
@@ -78,17 +83,17 @@ def census(args: Sequence[str], screen: Screen) -> int:
         {"exact": str(found.exact).lower()},
     )
     params = {"domain": found.domain.tolist(), **options}
-    return _finished("census", given, params, findings, began, args, screen)
+    return _tracked("census", given, params, findings, began, args)
 
 
-def basins(args: Sequence[str], screen: Screen) -> int:
+def basins(args: Sequence[str]) -> Findings:
     """`gdlab basins ARGS`: descents from a grid of starts as one run, and where each went."""
     given = _composed(args, "basins")
     options = _options(given, BASINS, positive=("resolution",))
     options["gtol"] = registry.check("stop.gtol", given["stop"]["gtol"], float)
     numerics.settle([_numerics(given)])
     from gdlab.critical.basins import basins as take_basins
-    from gdlab.pictures import basin_files
+    from gdlab.launch.artifacts import basin_files
 
     objective = _made(given, "objective")
     rule = {kind: _made(given, kind) for kind in ("method", "schedule")}
@@ -109,7 +114,7 @@ def basins(args: Sequence[str], screen: Screen) -> int:
     params = {"domain": given["domain"], **options}
     for kind in ("method", "schedule"):
         params |= {f"{kind}.{k}": v for k, v in given[kind].items()}
-    return _finished("basins", given, params, findings, began, args, screen)
+    return _tracked("basins", given, params, findings, began, args)
 
 
 def _composed(args: Sequence[str], name: str) -> dict[str, Any]:
@@ -145,33 +150,27 @@ def _made(given: Mapping[str, Any], kind: str) -> Any:
     name = params.pop("name")
     made = registry.build(kind, name, params)
     if kind == "objective":
-        from gdlab.build import check_objective
+        from gdlab.launch.build import check_objective
 
         check_objective(made, f"objective={name}")
     return made
 
 
-def _finished(
+def _tracked(
     role: str,
     given: Mapping[str, Any],
     params: Mapping[str, Any],
     findings: Findings,
     began: float,
     args: Sequence[str],
-    screen: Screen,
-) -> int:
-    """Prints a survey and tracks it; returns the exit code."""
+) -> Findings:
+    """Tracks a survey as one run."""
     table = findings.table
-    shown = [[_text(key, value) for key, value in row.items()] for row in _head(table)]
-    screen.table(shown, [str(c) for c in table.columns])
-    if len(table) > SHOWN:
-        screen.say(f"... and {len(table) - SHOWN:,} more, in points.csv of the tracked run")
-    screen.say(findings.summary)
-    from gdlab.campaign import Settings
+    from gdlab.launch.campaign import Settings
 
     settings = Settings.of(given)
     if settings.uri is None:
-        return 0
+        return findings
     from gdlab.tracking.store import open_store
 
     params = {**{f"objective.{k}": v for k, v in given["objective"].items()}, **params}
@@ -200,17 +199,4 @@ def _finished(
         note="\n\n".join([*findings.summary.splitlines(), *pictures, f"Again: `{again}`"]),
     )
     open_store(settings.uri, settings.experiment).write([run], force=True)
-    screen.tell(f"look: gdlab ui {settings.experiment}")
-    return 0
-
-
-def _head(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    return table.head(SHOWN).to_dict("records")
-
-
-def _text(key: Any, value: Any) -> str:
-    if value is None or value is pd.NA or value != value:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.1e}" if key == "grad_norm" else f"{value:.10g}"
-    return str(value)
+    return dataclasses.replace(findings, experiment=settings.experiment)

@@ -13,7 +13,7 @@ the short way) the job is composed by Hydra's own loader, whose result and whose
 
 from __future__ import annotations
 
-from gdlab.compose.composer import FastComposer
-from gdlab.compose.overrides import Parser
+from gdlab.launch.compose.composer import FastComposer
+from gdlab.launch.compose.overrides import Parser
 
 __all__ = ["FastComposer", "Parser"]

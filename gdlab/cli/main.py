@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdlab import __version__
+from gdlab.cli.terminal import NORMAL, QUIET, VERBOSE, Screen
 from gdlab.errors import UsageError
-from gdlab.terminal import NORMAL, QUIET, VERBOSE, Screen
 
 HELP = """\
 gdlab: a laboratory for gradient descent
@@ -119,7 +119,7 @@ def _dispatch(args: list[str], screen: Screen) -> int:
         print(" ".join(words))
         if not set(words) <= set(VERBS):
             return 0  # the first word may be an override as well: Hydra goes on from here
-    from gdlab.hydra_app import launch
+    from gdlab.cli.hydra_app import launch
 
     # Hydra takes its flags before the overrides only.
     sweeps = ("-m", "--multirun")
@@ -130,7 +130,7 @@ def _dispatch(args: list[str], screen: Screen) -> int:
 def _import(modules: Sequence[str], args: Sequence[str]) -> None:
     sys.path.insert(0, os.getcwd())
     if modules:
-        from gdlab import config
+        from gdlab.launch import config
 
         _compute_as_typed(args)  # a module may start jax
         config.import_modules(modules, os.getcwd())
@@ -149,7 +149,7 @@ def _compute_as_typed(args: Sequence[str]) -> None:
 
 
 def _list(args: list[str], screen: Screen) -> int:
-    from gdlab import config
+    from gdlab.launch import config
     from gdlab.registry import suggest
 
     asked = args[0] if args else None
@@ -167,7 +167,7 @@ def _list(args: list[str], screen: Screen) -> int:
 
 
 def _show(args: list[str], screen: Screen) -> int:
-    from gdlab.show import show
+    from gdlab.cli.show import show
 
     if len(args) != 1 or "=" not in args[0]:
         raise UsageError("show: takes one GROUP=CHOICE, e.g. gdlab show objective=himmelblau")
@@ -177,29 +177,31 @@ def _show(args: list[str], screen: Screen) -> int:
 
 
 def _study(args: list[str], screen: Screen) -> int:
-    from gdlab import study
+    from gdlab.cli import studies
 
     name = _one_name("study", args)
-    return study.run(name, args[1:], screen)
+    return studies.run(name, args[1:], screen)
 
 
 def _census(args: list[str], screen: Screen) -> int:
-    from gdlab import survey
+    from gdlab.cli import surveys
+    from gdlab.launch import survey
 
-    return survey.census(args, screen)
+    return surveys.show(survey.census, args, screen)
 
 
 def _basins(args: list[str], screen: Screen) -> int:
-    from gdlab import survey
+    from gdlab.cli import surveys
+    from gdlab.launch import survey
 
-    return survey.basins(args, screen)
+    return surveys.show(survey.basins, args, screen)
 
 
 def _figures(args: list[str], screen: Screen) -> int:
-    from gdlab import study
+    from gdlab.cli import studies
 
     name = _one_name("figures", args)
-    return study.redraw(name, args[1:], screen)
+    return studies.redraw(name, args[1:], screen)
 
 
 def _ui(args: list[str], screen: Screen) -> int:
@@ -228,7 +230,11 @@ def _report(args: list[str], screen: Screen) -> int:
             "e.g. gdlab report textbook"
         )
     uri = options.get("tracking.uri", "sqlite:///mlflow.db")
-    return report.write(names[0] if names else None, uri, options.get("out"), screen)
+    path = report.write(names[0] if names else None, uri, options.get("out"))
+    screen.say(f"{path}")
+    size = path.stat().st_size / 1e6
+    screen.tell(f"{size:.1f} MB, opens in any browser without a server or network")
+    return 0
 
 
 def _completions(args: list[str]) -> list[str]:
@@ -246,7 +252,7 @@ def _completions(args: list[str]) -> list[str]:
         return [verb for verb in VERBS if verb.startswith(last)]
     if len(before) > 1 or before[0] not in VERBS:
         return []
-    from gdlab import config
+    from gdlab.launch import config
 
     known: list[str] = []
     if before[0] in ("study", "figures", "report", "ui"):
@@ -259,7 +265,7 @@ def _completions(args: list[str]) -> list[str]:
 
 
 def _one_name(verb: str, args: list[str]) -> str:
-    from gdlab import config
+    from gdlab.launch import config
 
     if not args or "=" in args[0]:
         known = ", ".join(c.name for c in config.studies())

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 from jaxtyping import Float
 
-from gdlab.build import Built
+from gdlab.launch.build import Built
 from gdlab.tracking import describe
 from gdlab.types import Objective, Record, Records
 

@@ -16,8 +16,9 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from gdlab import descent, probes
-from gdlab.step import Lanes, Program, State
+from gdlab import probes
+from gdlab.runner import loops
+from gdlab.runner.program import Lanes, Program, State
 from gdlab.types import Records
 
 # A segment ends where lanes may leave the pool: where the step count has doubled, from here on.
@@ -129,7 +130,7 @@ class Pool:
 
     def _block(
         self, members: np.ndarray, begin: int, marks: Any, sizes: Any, rows: int, device: Any
-    ) -> tuple[descent.Segment, dict[str, np.ndarray]]:
+    ) -> tuple[loops.Segment, dict[str, np.ndarray]]:
         """A segment of these lanes, and what was seen: name -> `[m, rows + 1, ...]`."""
         m = len(members)
         index = np.concatenate([members, np.full(self.block - m, members[0])])
@@ -137,10 +138,10 @@ class Pool:
         lanes.gtol2[m:] = np.inf
         with jax.default_device(device):
             if begin == 0:
-                state = descent.start(self.program, lanes, self.x0[:, index])
+                state = loops.start(self.program, lanes, self.x0[:, index])
             else:
                 state = jax.tree.map(lambda a: a[..., index], self.state)
-            out = descent.segment(self.program, self.shared, lanes, state, sizes, marks, rows)
+            out = loops.segment(self.program, self.shared, lanes, state, sizes, marks, rows)
             out = jax.tree.map(lambda a: np.asarray(a)[..., :m], out)
         columns = probes.columns(out.seen(rows))
         return out, {name: np.moveaxis(column, -1, 0) for name, column in columns.items()}
@@ -150,7 +151,7 @@ class Pool:
         members: np.ndarray,
         begin: int,
         stop: int,
-        out: descent.Segment,
+        out: loops.Segment,
         seen: Mapping[str, np.ndarray],
     ) -> None:
         for name, column in seen.items():

@@ -20,9 +20,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float, Int
 
-from gdlab import step
-from gdlab.rows import Rows, get, held, put, room
-from gdlab.step import Lanes, Program, State, rule_of, split
+from gdlab.runner import program as step
+from gdlab.runner.program import Lanes, Program, State, rule_of, split
+from gdlab.runner.table import Rows, get, held, put, room
 from gdlab.types import Array
 
 # Steps between two looks at whether a lane was to stop.

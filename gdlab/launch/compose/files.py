@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
-from gdlab.compose.base import Fresh, fresh_copies, keep
+from gdlab.launch.compose.base import Fresh, fresh_copies, keep
 
 
 class Shelf:

@@ -16,10 +16,12 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from gdlab import numerics, pictures, sweep
-from gdlab.build import Built, build
+from gdlab import numerics
 from gdlab.errors import UsageError
+from gdlab.launch import artifacts
+from gdlab.launch.build import Built, build
 from gdlab.registry import check, suggest
+from gdlab.runner import sweep
 from gdlab.tracking import describe, keys
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
@@ -347,12 +349,12 @@ class Campaign:
             keys.STATUS: describe.status_of(record),
             **describe.verdict_tags(record),
         }
-        artifacts = pictures.artifacts(built, record) if self.rich else {}
+        files = artifacts.artifacts(built, record) if self.rich else {}
         again = shlex.join(["gdlab", *self.overrides[i]])
         run_id = keys.run_id_for(self.settings.experiment, built.key)
-        picture = describe.picture_link(run_id, "descent.png") if artifacts else ""
+        picture = describe.picture_link(run_id, "descent.png") if files else ""
         note = describe.note(record, again, picture)
-        return self._data(i, "FINISHED", metrics, tags, artifacts, note)
+        return self._data(i, "FINISHED", metrics, tags, files, note)
 
     def _data(
         self,

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab import standing
-from gdlab.campaign import Outcome, Plan, Settings, swept
+from gdlab.analysis import ranking
+from gdlab.cli.terminal import VERBOSE, Screen
 from gdlab.errors import UsageError
+from gdlab.launch.campaign import Outcome, Plan, Settings, swept
 from gdlab.registry import raised
-from gdlab.terminal import VERBOSE, Screen
 from gdlab.tracking import describe
 from gdlab.types import Record
 
@@ -55,7 +55,7 @@ def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
     screen.say(describe.run_name(outcome.params, ["seed"]), style="bold")
     record = outcome.record
     if outcome.known:
-        end = standing.reached(_table([outcome]))
+        end = ranking.reached(_table([outcome]))
         reach = end if end == outcome.status else f"{outcome.status}; {end}"
         screen.say(f"{reach}; loss {outcome.value:.6g}")
         _drawn(outcome, settings, screen)
@@ -89,7 +89,7 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
     table = _recorded(outcome, settings)
     if table is None or len(table) < 2 or np.isfinite(table["loss"]).sum() < 2:
         return False
-    from gdlab import canvas
+    from gdlab.cli import braille
 
     width = min(screen.width, 110)
     beside = width >= PAIR
@@ -99,15 +99,15 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
     if len(way) == 2:
         path = table[way].to_numpy(float)
         path = path[np.isfinite(path).all(axis=1)]
-        objective = standing.objective_of(outcome.params)
+        objective = ranking.objective_of(outcome.params)
         if objective is not None and objective.dim == 2 and len(path) > 1:
-            from gdlab import pictures
+            from gdlab.launch import artifacts
 
-            x, y, f = pictures.surface(objective, pictures.near(objective, path))
+            x, y, f = artifacts.surface(objective, artifacts.near(objective, path))
             box = np.array([x[[0, -1]], y[[0, -1]]])
             if np.isfinite(f).any():
-                ground = canvas.landscape(f, path, box, room, 16, objective.name, screen.colours)
-    curve = canvas.curve(
+                ground = braille.landscape(f, path, box, room, 16, objective.name, screen.colours)
+    curve = braille.curve(
         table["step"].to_numpy(), table["loss"].to_numpy(), room, 16 if ground else 12, "loss"
     )
     screen.draw([ground, curve] if ground else [curve], beside)
@@ -134,7 +134,7 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
     # Jobs of equal configuration are one run: a seed given twice has no double weight.
     once = {id(o.params): o for o in reversed(done) if o.value is not None}
     runs = _table(list(reversed(once.values())))
-    by = standing.configurations(runs) if len(runs) else []
+    by = ranking.configurations(runs) if len(runs) else []
     if by:
         _groups(runs, by, screen)
     elif len(runs):
@@ -145,7 +145,7 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
         words.append(f"{known:,} known already")
     screen.say(f"{len(outcomes):,} jobs: {', '.join(words) or 'none run'}")
     if len(runs):
-        for sentence in standing.sentences(runs):
+        for sentence in ranking.sentences(runs):
             screen.say(sentence, style="bold")
     failures = [o for o in outcomes if o.error is not None]
     if failures:
@@ -182,7 +182,7 @@ def _why(error: Exception | None) -> str:
 
 def _groups(runs: pd.DataFrame, by: Sequence[str], screen: Screen) -> None:
     """Configurations, best first, by their medians over seeds."""
-    table = standing.standings(runs, by)
+    table = ranking.standings(runs, by)
     seeds = bool((table["n"] > 1).any())
     shown = by[:5]
     rows = [
@@ -234,7 +234,7 @@ def _table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
         }
         for o in outcomes
     ]
-    return standing.table([o.params for o in outcomes], ends)
+    return ranking.table([o.params for o in outcomes], ends)
 
 
 def spark(values: Any, width: int = 40) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from gdlab import registry
 from gdlab.errors import MissingFact, UsageError
 from gdlab.probes import StepView, check_probes
-from gdlab.sweep import MOST_GTOL, MOST_STEPS, Job, bind, record_marks
+from gdlab.runner.sweep import MOST_GTOL, MOST_STEPS, Job, bind, record_marks
 from gdlab.types import Objective
 
 GROUPS = ("objective", "init", "schedule", "method")

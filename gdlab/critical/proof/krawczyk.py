@@ -20,10 +20,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from gdlab.critical import interval as iv
-from gdlab.critical.enclosure import Boxes, Enclosure, NotCertifiable
-from gdlab.critical.interval import Interval
 from gdlab.critical.lengths import scales
+from gdlab.critical.proof import interval as iv
+from gdlab.critical.proof.enclosure import Boxes, Enclosure, NotCertifiable
+from gdlab.critical.proof.interval import Interval
 from gdlab.types import Objective, Verdict
 
 BATCH = 4096  # boxes at a time

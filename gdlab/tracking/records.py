@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from gdlab.errors import UsageError
-from gdlab.tracking import write
+from gdlab.tracking import client
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +39,7 @@ class Parts:
     """
 
     def __init__(self, store: Store, run_id: str) -> None:
-        root = write.local_folder(store.artifact_root.rstrip("/"))
+        root = client.local_folder(store.artifact_root.rstrip("/"))
         self.store = store
         self.remote = root is None or store.database is None
         self._kept: tempfile.TemporaryDirectory[str] | None = None

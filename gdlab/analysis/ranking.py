@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab import registry, tables
+from gdlab import registry
+from gdlab.analysis import tables
 from gdlab.errors import UsageError
 from gdlab.types import Objective
 

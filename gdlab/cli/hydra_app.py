@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gdlab import config, experiment, numerics
+from gdlab import numerics
+from gdlab.cli.terminal import NORMAL, VERBOSE, Screen
 from gdlab.errors import UsageError
-from gdlab.terminal import NORMAL, VERBOSE, Screen
+from gdlab.launch import config, study_files
 
 # What holds for a whole launch, beside all of `tracking`.
 SHARED = ("study", "resume", "dry_run", "max_jobs")
@@ -22,7 +23,7 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
     import hydra
 
     config.publish_imported()
-    experiment.publish()
+    study_files.publish()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     imports = [word for module in modules for word in ("--import", module)]
     session = Session(screen, shlex.join(["gdlab", *imports, *args]), modules)
@@ -97,18 +98,18 @@ class Session:
         numerics.settle(c["numerics"] for c in plain)
         _check_shared(plain, overrides)
         config.import_modules(self.modules, self.folder)
-        from gdlab import lab
-        from gdlab.summary import report
+        from gdlab.cli.outcomes import report
+        from gdlab.launch.campaign import Listener, Settings, carry_out
 
-        settings = lab.Settings.of(plain[0], self.command)
+        settings = Settings.of(plain[0], self.command)
         if settings.dry_run and hydra_cfg is not None and _optimizes(hydra_cfg):
             raise UsageError(
                 "dry_run=true: an optimizing sweeper chooses its jobs by what the ones before "
                 "gave, so there is no plan; leave one of the two out"
             )
         with self.screen.progress(len(plain)) as advance:
-            listener = lab.Listener(advance)
-            outcomes = lab.carry_out(plain, overrides, settings, listener)
+            listener = Listener(advance)
+            outcomes = carry_out(plain, overrides, settings, listener)
         self.failed += sum(o.error is not None for o in outcomes)
         if self.screen.level >= NORMAL or len(outcomes) > 1:
             report(outcomes, settings, listener.plan, self.screen)
@@ -127,14 +128,14 @@ class Session:
         numerics.settle(c["numerics"] for c in configs)
         if together:
             _check_shared(configs, overrides)
-        from gdlab import lab
-        from gdlab.build import build
+        from gdlab.launch.build import build
+        from gdlab.launch.campaign import Settings
 
         for i, (job, asked) in enumerate(zip(configs, overrides, strict=True)):
             try:
                 build(job)
                 if not together:
-                    lab.Settings.of(job)
+                    Settings.of(job)
             except UsageError as error:
                 raise UsageError(
                     f"job {i} of {len(configs)} ({' '.join(asked)}): {error}"

@@ -16,7 +16,7 @@ import yaml
 from gdlab import registry
 from gdlab.errors import UsageError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 GROUPS = ("objective", "init", "schedule", "method", "stop", "record", "tracking")
 VERSION_BASE = "1.3"
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gdlab import config, numerics, registry
+from gdlab import numerics, registry
+from gdlab.cli.terminal import Screen
 from gdlab.errors import UsageError
-from gdlab.terminal import Screen
+from gdlab.launch import config
 
 
 def show(group: str, choice: str, screen: Screen) -> None:

@@ -1,7 +1,7 @@
 """A study: a question, the runs that answer it, the claims that they are held to, its figures.
 
-`run` carries out what the store lacks; `redraw` makes tables and figures from the stored runs
-alone. Both write `results/<study>/`, and write the same bytes whenever the numbers are the same:
+`Study.carry_out` runs what the store lacks; `Study.write` makes tables and figures from the stored
+runs alone. It writes `results/<study>/`, and the same bytes whenever the numbers are the same:
 no time, no commit, no path is in there (the runs' tags in the store have them).
 """
 
@@ -12,7 +12,7 @@ import inspect
 import io
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gdlab import experiment, numerics, tables
+from gdlab import numerics
+from gdlab.analysis import tables
 from gdlab.errors import UsageError
-from gdlab.experiment import Experiment
+from gdlab.launch import study_files
+from gdlab.launch.study_files import Experiment
 
 if TYPE_CHECKING:
-    from gdlab.terminal import Screen
+    from gdlab.launch.campaign import Outcome, Plan, Settings
 
 DRAWING = ("matplotlib", "tueplots", "pandas", "scipy")
 DIGITS = 13  # decimals of a claim's numbers: below them lies the last bit's noise
@@ -189,6 +191,16 @@ class Stored:
         return table.merge(params, on=["sweep", "job"], how="left", suffixes=("", "_"))
 
 
+@dataclass(frozen=True)
+class Carried:
+    """One sweep of a study, carried out."""
+
+    sweep: str
+    outcomes: Sequence[Outcome]
+    settings: Settings
+    plan: Plan
+
+
 @dataclass
 class Study:
     """One call of `gdlab study` or `gdlab figures`."""
@@ -198,10 +210,10 @@ class Study:
     experiment: Experiment = field(init=False)
 
     def __post_init__(self) -> None:
-        self.experiment = experiment.load(self.name)
-        self.jobs = experiment.jobs(self.experiment, self.overrides)
+        self.experiment = study_files.load(self.name)
+        self.jobs = study_files.jobs(self.experiment, self.overrides)
         flat = [job for all_of in self.jobs.values() for job in all_of]
-        configs = iter(experiment.compose(flat))
+        configs = iter(study_files.compose(flat))
         self.configs = {
             sweep: [next(configs) for _ in all_of] for sweep, all_of in self.jobs.items()
         }
@@ -217,32 +229,21 @@ class Study:
         """The first job's configuration, which has what holds for the whole study too."""
         return next(iter(self.configs.values()))[0]
 
-    def carry_out(self, screen: Screen) -> int:
-        """Runs what the store lacks; returns how many jobs failed."""
-        flat = [c for configs in self.configs.values() for c in configs]
-        numerics.settle(c["numerics"] for c in flat)
-        from gdlab import lab
-        from gdlab.summary import report
+    def carry_out(self, advance: Callable[[int, int], None]) -> Iterator[Carried]:
+        """Runs what the store lacks, sweep by sweep."""
+        numerics.settle(c["numerics"] for configs in self.configs.values() for c in configs)
+        from gdlab.launch.campaign import Listener, Settings, carry_out
 
-        failed = 0
-        with screen.progress(len(flat)) as advance:
-            for sweep, configs in self.configs.items():
-                settings = lab.Settings.of(configs[0], self.command("study"))
-                listener = lab.Listener(advance)
-                outcomes = lab.carry_out(configs, self.jobs[sweep], settings, listener)
-                if settings.dry_run:
-                    screen.say(f"sweep {sweep}:")
-                    report(outcomes, settings, listener.plan, screen)
-                for outcome in outcomes:
-                    if outcome.error is not None:
-                        failed += 1
-                        screen.fail(f"{' '.join(outcome.overrides)}: {outcome.error}")
-        return failed
+        for sweep, configs in self.configs.items():
+            settings = Settings.of(configs[0], self.command("study"))
+            listener = Listener(advance)
+            outcomes = carry_out(configs, self.jobs[sweep], settings, listener)
+            yield Carried(sweep, outcomes, settings, listener.plan)
 
     def stored(self) -> Stored:
         """The runs, by the keys of their configurations."""
-        from gdlab import lab  # noqa: F401  (numerics are set before jax starts)
-        from gdlab.build import build
+        numerics.configure()  # before jax starts
+        from gdlab.launch.build import build
 
         keys = {sweep: [build(c).key for c in all_of] for sweep, all_of in self.configs.items()}
         return Stored(self.name, keys, str(self.first["tracking"]["uri"]))
@@ -297,70 +298,6 @@ class Study:
 _FORMS = {"expected": ".13g", "measured": ".13g", "tolerance": ".3g"}
 
 
-def run(
-    name: str,
-    overrides: Sequence[str] = (),
-    screen: Screen | None = None,
-    into: Path | None = None,
-) -> int:
-    """Runs a study, checks its claims, draws it into `results/<name>/`.
-
-    Args:
-        overrides: Hydra overrides that every job is given.
-        screen: where to say what happens.
-        into: folder of the results.
-
-    Returns:
-        Exit code: 0, or 1 where a job failed or a claim does not hold.
-    """
-    screen = _screen(screen)
-    study = Study(name, overrides)
-    failed = study.carry_out(screen)
-    if failed:
-        screen.fail(f"study {name}: {failed} jobs failed; nothing was drawn")
-        return 1
-    if study.first["dry_run"]:
-        return 0
-    return _drawn(study, screen, into)
-
-
-def redraw(
-    name: str,
-    overrides: Sequence[str] = (),
-    screen: Screen | None = None,
-    into: Path | None = None,
-) -> int:
-    """Claims, tables and figures again, from the stored runs alone; arguments as for `run`."""
-    return _drawn(Study(name, overrides), _screen(screen), into)
-
-
-def _drawn(study: Study, screen: Screen, into: Path | None) -> int:
-    into = into or Path("results") / study.name
-    claims = study.write(study.stored(), into)
-    broken = [claim for claim in claims if not claim.ok]
-    screen.say(study.experiment.module.QUESTION, style="bold")
-    screen.table(
-        [
-            (
-                "holds" if c.ok else "BROKEN",
-                c.text,
-                tables.text(float(c.expected), ".10g"),
-                tables.text(float(c.measured), ".10g"),
-            )
-            for c in claims
-        ],
-        ("", "claim", "expected", "measured"),
-    )
-    screen.say(f"{len(claims) - len(broken)} of {len(claims)} claims hold; results in {into}/")
-    for claim in broken:
-        screen.fail(
-            f"{claim.text}: measured {float(claim.measured)!r}, "
-            f"expected {float(claim.expected)!r} "
-            f"to {claim.tolerance:g} ({claim.source})"
-        )
-    return 1 if broken else 0
-
-
 def _clear(into: Path) -> None:
     """Removes what an earlier call wrote there, by its manifest; other files stay."""
     try:
@@ -370,11 +307,3 @@ def _clear(into: Path) -> None:
     for name in old:
         if "/" not in name:
             (into / name).unlink(missing_ok=True)
-
-
-def _screen(screen: Screen | None) -> Screen:
-    if screen is not None:
-        return screen
-    from gdlab.terminal import Screen as Terminal
-
-    return Terminal()

@@ -14,10 +14,10 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from gdlab.compose.base import RESOLVER, Base, Fresh, copied, fresh_copies, keep
-from gdlab.compose.overrides import Parser, is_simple, touches_hydra
-from gdlab.compose.shelf import Shelf
 from gdlab.errors import UsageError
+from gdlab.launch.compose.base import RESOLVER, Base, Fresh, copied, fresh_copies, keep
+from gdlab.launch.compose.files import Shelf
+from gdlab.launch.compose.overrides import Parser, is_simple, touches_hydra
 
 
 class FastComposer:
@@ -251,7 +251,7 @@ def without_hydra(cfg: DictConfig) -> DictConfig:
 
 def _named(error: Exception, i: int, n: int, overrides: Sequence[str]) -> UsageError:
     """The failure of one job of many as one line."""
-    from gdlab.config import explained
+    from gdlab.launch.config import explained
 
     mended = error if isinstance(error, UsageError) else explained(error, list(overrides))
     text = str(mended or f"{type(error).__name__}: {error}")

@@ -22,9 +22,9 @@ from jaxtyping import Float, Int
 
 from gdlab import numerics
 from gdlab.errors import MissingFact, UsageError
-from gdlab.pool import Pool
 from gdlab.probes import check_probes
-from gdlab.step import APART, Lanes, Program
+from gdlab.runner.pool import Pool
+from gdlab.runner.program import APART, Lanes, Program
 from gdlab.types import Method, Objective, Records, Schedule
 
 numerics.configure()  # whoever comes here first computes in 64 bits too

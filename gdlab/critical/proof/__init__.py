@@ -1,0 +1,1 @@
+"""Proofs by interval arithmetic: enclosures of f and its derivatives, existence, completeness."""

@@ -1,0 +1,1 @@
+"""From a configuration to tracked runs: composed, built, carried out, kept."""
