@@ -177,8 +177,8 @@ TRAPS = [
     "db=mysql", "db=postgres", "db=lite", "db@backup=lite", "server/cache=large", "filled=two",
     "nested=two", "nested=three", "placed=two", "placed=three", "linking=two", "linking=three",
     "linking=four", "schooled=two", "schooled=typed", "a=5", "db.port=1", "linking.link=2",
-    "server.cache.size=9", "+extra=more", "~filled", "+db@third=mysql", "nested=null", "filled=[one,two]",
-    "+linking.new=${a}", "text=x", "nested.x='${text}'",
+    "server.cache.size=9", "+extra=more", "~filled", "+db@third=mysql", "nested=null",
+    "filled=[one,two]", "+linking.new=${a}", "text=x", "nested.x='${text}'",
 ]  # fmt: skip
 PLAIN = [
     "a=2", "a=2.5", "a='$'", "a=word", "a=null", "a='q'", "a=[1,2]", "a=[[1]]", "a={b:1}", "b=1",
@@ -471,10 +471,12 @@ def test_plain_lines_parse_as_in_the_grammar(key: str, value: str) -> None:
 def own() -> Any:
     """gdlab's own `conf/`, as an app of `apps`."""
     config.publish_imported()
+    before, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     with initialize_config_dir(str(config.folder("conf").resolve()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", [], RunMode.MULTIRUN)
-        yield loader, master, FastComposer(loader, master)
+    GlobalHydra.instance().hydra = before
+    return loader, master, FastComposer(loader, master)
 
 
 def test_one_composition_for_all_combinations_of_gdlab_s_choices(own: Any) -> None:
@@ -498,7 +500,7 @@ def test_a_combination_costs_no_composition(own: Any) -> None:
     found = composer.plain_all(jobs)
     assert (len(composer._contexts), composer.fallbacks) == (1, 0)
     for job, cfg in zip(jobs, found, strict=True):
-        assert [f"{g}={cfg[g]['name']}" for g in groups] == job
+        assert [f"{g}={cfg[g]['name']}" for g in groups[1:]] == job[1:]
 
 
 def _numbered(cfg: DictConfig, num: int) -> DictConfig:

@@ -1,4 +1,4 @@
-"""A piece of a configuration that many jobs share: as plain containers, and as OmegaConf's nodes."""
+"""A piece of a configuration that many jobs share, as plain containers and as nodes."""
 
 from __future__ import annotations
 
