@@ -119,14 +119,16 @@ def basins(args: Sequence[str]) -> Findings:
 
 def _composed(args: Sequence[str], name: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from gdlab.launch.overrides import check_complete
 
     try:
-        return OmegaConf.to_container(config.compose(args, name), resolve=True)  # type: ignore[return-value]
-    except Exception as error:
-        mended = config.explained(error, list(args))
-        if mended is None:
-            raise
-        raise mended from error
+        given: Any = OmegaConf.to_container(config.compose(args, name), resolve=True)
+    except OmegaConfBaseException as error:
+        raise (config.explained(error, args) or error) from error
+    check_complete(given, name)
+    return given  # type: ignore[no-any-return]
 
 
 def _options(
