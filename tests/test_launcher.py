@@ -487,7 +487,7 @@ WRONG = [
     (["rule=a", "rule.beta=1,2"], "rule.beta: no such key; did you mean rule.eta?"),
     (["rule=a", "rule.b.beta=1,2"], "rule.b.beta: no such key: the sweep has no rule=b"),
     (["rule=a,b", "rule.a.beta=1,2"], "rule.a.beta: no such key"),
-    (["x=range(99)", "rule=a,b", "rule.beta=range(10)"], "1,089 jobs (x 99 x (rule, rule.beta) 11)"),
+    (["x=range(99)", "rule=a,b", "rule.beta=range(10)"], "(x 99 x (rule, rule.beta) 11)"),
     (["rule=a,b", "rule.beta=range(0.0,2e6)"], "2,000,001 jobs"),
     (["hydra.sweeper.points=semi.csv"], "its columns are separated by ;; takes commas"),
     (["hydra.sweeper.points=tabs.csv"], "its columns are separated by a tab; takes commas"),

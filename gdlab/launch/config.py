@@ -96,26 +96,6 @@ def publish_imported() -> None:
             ConfigStore.instance().store(group=group, name=name, node={"name": name, **keys})
 
 
-def compose(overrides: Sequence[str], name: str = "config") -> Any:
-    """The configuration that `gdlab OVERRIDES` would run (or another of `conf/`), through Hydra.
-
-    Raises:
-        UsageError: an override names no key or no choice, or has a value that does not fit.
-    """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
-    from gdlab.launch.overrides import checked
-
-    publish_imported()
-    lines = checked(overrides, name)
-    with initialize_config_dir(str(folder("conf").resolve()), version_base=VERSION_BASE):
-        try:
-            return hydra_compose(name, overrides=lines)
-        except Exception as error:
-            raise (explained(error, overrides) or error) from error
-
-
 def explained(error: Exception, overrides: Sequence[str]) -> UsageError | None:
     """Hydra's complaint as one line; None where it is no complaint of Hydra's or OmegaConf's."""
     if isinstance(error, UsageError):

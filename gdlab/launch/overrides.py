@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, QuotedString
+from hydra.core.override_parser.types import Glob, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
 from gdlab.errors import UsageError
@@ -216,7 +216,7 @@ def _values(o: Override, known: Sequence[str]) -> list[str]:
         return value.filter(list(known))
     if not o.is_sweep_override():
         return [_text(value)]
-    if o.is_range_sweep():
+    if isinstance(value, RangeSweep):
         return [_text(value.start)]  # of numbers, none of which is a choice
     return [_text(v) for v in o.sweep_iterator()] if o.is_discrete_sweep() else []
 

@@ -121,14 +121,15 @@ def _composed(args: Sequence[str], name: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from gdlab.launch.compose import compose_one
     from gdlab.launch.overrides import check_complete
 
     try:
-        given: Any = OmegaConf.to_container(config.compose(args, name), resolve=True)
+        given = OmegaConf.to_container(compose_one(args, name), resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise (config.explained(error, args) or error) from error
     check_complete(given, name)
-    return given  # type: ignore[no-any-return]
+    return given
 
 
 def _options(

@@ -116,7 +116,7 @@ def dotted(group: str) -> str:
     return group.replace("/", ".")
 
 
-def _reaches(config: DictConfig, package: str, place: str) -> bool:
+def _reaches(config: Any, package: str, place: str) -> bool:
     """Whether a file that is merged at `package` puts anything at `place` or around it."""
     at, to = [part.split(".") if part else [] for part in (package, place)]
     shared = min(len(at), len(to))

@@ -65,9 +65,10 @@ def touches_hydra(o: Override) -> bool:
 
 def is_choice_of_name(o: Override) -> bool:
     """Whether it is `group=name`, with nothing added, deleted, renamed or listed."""
+    value = o.value()
     return (
         o.type is OverrideType.CHANGE
         and o.package is None
-        and isinstance(o.value(), str)
-        and re.fullmatch(r"[\w-]+", o.value()) is not None
+        and isinstance(value, str)
+        and re.fullmatch(r"[\w-]+", value) is not None
     )

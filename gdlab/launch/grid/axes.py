@@ -112,7 +112,7 @@ def _count(o: Override) -> float:
     sweep = o._value
     if not isinstance(sweep, RangeSweep):
         return sum(1 for _ in o.sweep_iterator())
-    start, stop, step = sweep.start, sweep.stop, sweep.step
+    start, stop, step = sweep.start or 0, sweep.stop or 0, sweep.step
     if step == 0:
         raise UsageError(f"{o.input_line}: the step of a range is not 0")
     values = sweep.range()

@@ -50,14 +50,14 @@ def plan(
     first: list[Axis] = []
     if points is not None:
         said = f"hydra.sweeper.points={points}"
-        keys, rows = read(points)
-        for key in keys:
+        columns, rows = read(points)
+        for key in columns:
             if key in axes or any(key in axis.keys for axis in axes.values()):
                 raise UsageError(
                     f"{key}: both a column of {said} and an override; leave one of them out"
                 )
-        _check_columns(keys, composer, said)
-        first = [Axis(keys, points, len(rows), lambda: rows, said)]
+        _check_columns(columns, composer, said)
+        first = [Axis(columns, points, len(rows), lambda: rows, said)]
     grid = Grid(joined([*first, *dict.fromkeys(axes.values())], composer, fixed))
     for axis in grid.axes:
         if axis.source is not None:

@@ -23,7 +23,7 @@ from gdlab.errors import UsageError
 from gdlab.launch.compose import Parser
 
 Row = tuple[str, ...]
-Lines = list[tuple[int, Sequence[str]]]
+Lines = Sequence[tuple[int, Sequence[str]]]
 
 
 class Empty(str):
