@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from gdlab.errors import UsageError
 HERE = Path(__file__).parents[1]
 GROUPS = ("objective", "init", "schedule", "method", "stop", "record", "tracking")
 VERSION_BASE = "1.3"
+HYDRA = ("hydra", "omegaconf")  # packages whose errors are complaints about overrides
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,14 @@ def explained(error: Exception, overrides: Sequence[str]) -> UsageError | None:
     """Hydra's complaint as one line; None where it is no complaint of Hydra's or OmegaConf's."""
     if isinstance(error, UsageError):
         return error
-    if not type(error).__module__.startswith(("hydra.", "omegaconf.")):
-        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    origin = Path(frames[-1].filename).parts if frames else ()
+    kind = type(error).__module__.partition(".")[0]
+    if kind not in HYDRA and not (isinstance(error, Exception) and set(HYDRA) & set(origin)):
+        return None  # also AssertionError and its like, which Hydra raises for its own keys
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
-    return UsageError(f"{' '.join(overrides)}: {text[:300]}")
+    said = text[:300] or f"{type(error).__name__} in Hydra"
+    return UsageError(f"{' '.join(overrides)}: {said}")
 
 
 def _first_comment(path: Path) -> str:

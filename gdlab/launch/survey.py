@@ -125,11 +125,11 @@ def _composed(args: Sequence[str], name: str) -> dict[str, Any]:
     from gdlab.launch.overrides import check_complete
 
     try:
-        given = OmegaConf.to_container(compose_one(args, name), resolve=True)  # type: ignore[assignment]
+        given: Any = OmegaConf.to_container(compose_one(args, name), resolve=True)
     except OmegaConfBaseException as error:
         raise (config.explained(error, args) or error) from error
     check_complete(given, name)
-    return given
+    return dict(given)
 
 
 def _options(
