@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
+import random
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
 from hydra import initialize_config_dir
-from hydra._internal.defaults_list import create_defaults_list
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from gdlab.errors import UsageError
+from gdlab.launch import config
 from gdlab.launch.compose import FastComposer, Parser
 
 FILES = {
@@ -72,6 +74,48 @@ FILES = {
         nest: {x: 1, y: {z: 2}}
         items: [1, 2]
         """,
+    "traps.yaml": """
+        defaults:
+          - _self_
+          - db: mysql
+          - db@backup: postgres
+          - server/cache: small
+          - filled: one
+          - nested: one
+          - placed: one
+          - linking: one
+          - schooled: one
+        a: 1
+        filled: {mine: 1}
+        server: {name: s}
+        text: ${db.host}
+        """,
+    "filled/one.yaml": "{x: 1}",
+    "filled/two.yaml": "{x: 2, mine: 3}",
+    "nested/one.yaml": "{x: 1}",
+    "nested/two.yaml": """
+        defaults: [one, {override /db: postgres}]
+        y: 2
+        """,
+    "nested/three.yaml": """
+        defaults: [/extra: other]
+        z: 3
+        """,
+    "placed/one.yaml": "{x: 1}",
+    "placed/two.yaml": """
+        # @package linking
+        link: 7
+        """,
+    "placed/three.yaml": """
+        # @package _global_
+        a: 8
+        """,
+    "linking/one.yaml": "{link: '${db.port}', again: '${linking.link}', list: [1, '${a}']}",
+    "linking/two.yaml": "{link: '${placed.x}', near: '${.link}', words: 'no ${a}'}",
+    "linking/three.yaml": "{link: '${a}', gone: '${nested.y}', all: '${server}'}",
+    "linking/four.yaml": "{link: '${a}', other: '${db.name}'}",
+    "schooled/one.yaml": "{n: 1}",
+    "schooled/two.yaml": "{n: 2}",
     "db/mysql.yaml": "{name: mysql, host: my.host, port: 3306, opts: {retry: 1}}",
     "db/postgres.yaml": "{name: postgres, host: pg.host, port: 5432, schema: public}",
     "db/lite.yaml": """
@@ -129,6 +173,13 @@ TYPED = [
     "solver.tol=x", "+solver.more=1", "solver.depth=3", "+extra=1", "~n", "req=5", "any=[1,{a:2}]",
     "n=${solver.depth}", "path=/a/b", "++x=2.5", "solver@s2=exact", "+solver@s2=fast",
 ]  # fmt: skip
+TRAPS = [
+    "db=mysql", "db=postgres", "db=lite", "db@backup=lite", "server/cache=large", "filled=two",
+    "nested=two", "nested=three", "placed=two", "placed=three", "linking=two", "linking=three",
+    "linking=four", "schooled=two", "schooled=typed", "a=5", "db.port=1", "linking.link=2",
+    "server.cache.size=9", "+extra=more", "~filled", "+db@third=mysql", "nested=null",
+    "filled=[one,two]", "+linking.new=${a}", "text=x", "nested.x='${text}'",
+]  # fmt: skip
 PLAIN = [
     "a=2", "a=2.5", "a='$'", "a=word", "a=null", "a='q'", "a=[1,2]", "a=[[1]]", "a={b:1}", "b=1",
     "b=[x]", "nest.x=${a}", "nest.x=true", "nest.y.z=-3", "items=[3]", "items=4", "items=null",
@@ -178,6 +229,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
     os.environ["GDLAB_TEST_FAR"] = str(far)
     ConfigStore.instance().store("base_schema", Schema)
     ConfigStore.instance().store("fast", Solver, group="solver")
+    ConfigStore.instance().store("typed", Opt, group="schooled")
     ConfigStore.instance().store("exact", Solver(tol=0.0, depth=9), group="solver")
     yield near, far
     del os.environ["GDLAB_TEST_FAR"]
@@ -197,6 +249,7 @@ def apps(folders: Any) -> Any:
             ("searchpath", "there", []),
             ("searchpath typed", "plain", [f"hydra.searchpath=[file://{far}]"]),
             ("plain", "plain", []),
+            ("traps", "traps", []),
             ("asking", "ask", ["hydra.sweep.dir=out", "hydra.sweep.subdir=no_${hydra.job.num}"]),
         ):
             master = loader.load_configuration(config, hydra_overrides, RunMode.MULTIRUN)
@@ -323,6 +376,17 @@ def test_drawn_jobs_of_plain_values(apps: Any, overrides: list[str]) -> None:
     compare(apps["plain"], overrides)
 
 
+@pytest.mark.parametrize("override", TRAPS)
+def test_each_choice_beside_others(apps: Any, override: str) -> None:
+    compare(apps["traps"], [override, "linking=four"])
+
+
+@many
+@given(drawn(TRAPS))
+def test_drawn_jobs_of_choices_that_reach_further(apps: Any, overrides: list[str]) -> None:
+    compare(apps["traps"], overrides)
+
+
 @many
 @given(drawn([*GOOD, *BAD], 3))
 def test_drawn_jobs_with_errors(apps: Any, overrides: list[str]) -> None:
@@ -403,12 +467,40 @@ def test_plain_lines_parse_as_in_the_grammar(key: str, value: str) -> None:
         assert type(mine._value) is type(OverridesParser.create().parse_override(line)._value)
 
 
-def test_hydra_has_what_the_short_way_builds_on() -> None:
-    """The copied walk is the walk of the Hydra that is installed."""
-    from gdlab.launch.compose.files import _walk
+@pytest.fixture(scope="module")
+def own() -> Any:
+    """gdlab's own `conf/`, as an app of `apps`."""
+    config.publish_imported()
+    before, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    with initialize_config_dir(str(config.folder("conf").resolve()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", [], RunMode.MULTIRUN)
+    GlobalHydra.instance().hydra = before
+    return loader, master, FastComposer(loader, master)
 
-    assert _walk.create_defaults_list is not create_defaults_list
-    assert _walk.create_defaults_list.__code__ == create_defaults_list.__code__
+
+def test_one_composition_for_all_combinations_of_gdlab_s_choices(own: Any) -> None:
+    groups = {g: [c.name for c in config.choices(g)] for g in config.GROUPS}
+    draw = random.Random(7)
+    for i in range(24):
+        chosen = draw.sample(sorted(groups), 3)
+        job = [f"{g}={draw.choice(groups[g])}" for g in chosen] + ["steps=7"] * (i % 2)
+        assert compare(own, job)
+    assert list(own[2]._contexts) == [()]
+
+
+def test_a_combination_costs_no_composition(own: Any) -> None:
+    """All objectives x schedules x methods: Hydra's loader is asked for no more than one."""
+    loader, master, _ = own
+    composer = FastComposer(loader, master)
+    groups = ("objective", "schedule", "method")
+    choices = [[f"{g}={c.name}" for c in config.choices(g)] for g in groups]
+    jobs = [list(job) for job in itertools.product(*choices)]
+    assert len(jobs) > 2000
+    found = composer.plain_all(jobs)
+    assert (len(composer._contexts), composer.fallbacks) == (1, 0)
+    for job, cfg in zip(jobs, found, strict=True):
+        assert [f"{g}={cfg[g]['name']}" for g in groups[1:]] == job[1:]
 
 
 def _numbered(cfg: DictConfig, num: int) -> DictConfig:

@@ -461,9 +461,9 @@ if sys.argv[1]:
     numerics.cores = lambda: int(sys.argv[1])
 import jax, jax.numpy as jnp, optax
 from gdlab import registry
-from gdlab.launch import config
-from gdlab.runner import sweep
 from gdlab.launch.build import build
+from gdlab.launch.compose import compose_one
+from gdlab.runner import sweep
 from gdlab.types import Method
 from omegaconf import OmegaConf
 if sys.argv[2]:
@@ -481,7 +481,7 @@ def own() -> Method:
     "A user's method."
     return Method("own", transform=with_lapack)
 
-built = build(OmegaConf.to_container(config.compose(sys.argv[3:]), resolve=True))
+built = build(OmegaConf.to_container(compose_one(sys.argv[3:]), resolve=True))
 [chunk] = sweep.run([built.job])
 print(hashlib.sha256(chunk.records.x.tobytes()).hexdigest())
 """

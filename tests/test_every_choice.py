@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 
 from gdlab.errors import MissingFact
 from gdlab.launch import build, config
+from gdlab.launch.compose import compose_one
 from gdlab.runner import sweep
 from gdlab.types import Facts, Record, Records
 
@@ -56,7 +57,7 @@ HYDRA = threading.Lock()  # it keeps what it is composing in a global
 @functools.cache
 def composed(*overrides: str) -> dict[str, Any]:
     with HYDRA:
-        return OmegaConf.to_container(config.compose(overrides), resolve=True)
+        return OmegaConf.to_container(compose_one(overrides), resolve=True)
 
 
 @functools.cache

@@ -24,7 +24,7 @@ sweeps:
   many: [objective=half_square, init=uniform, init.samples=7, schedule.eta=0.5, steps=60]
 """
 PYTHON = """\
-from gdlab.figures import curves as lines
+from gdlab.figures.curves import curve_figure
 from gdlab import Claim
 
 QUESTION = "How fast?"
@@ -44,7 +44,7 @@ def table(runs):
 
 
 def figures(curves):
-    return {"rates": lines.curve_figure(curves, by="schedule.eta")}
+    return {"rates": curve_figure(curves, by="schedule.eta")}
 """
 
 
@@ -112,7 +112,7 @@ def test_a_study_from_run_to_redraw(place: Path, capsys: pytest.CaptureFixture[s
     [
         ("numerics=fast", "numerics=fast: comes too late"),
         ("max_jobs=2", "study parabola has 3 jobs"),
-        ("seed=range(0)", r"seed=range\(0\): empty"),
+        ("seed=range(0)", r"seed=range\(0\): an empty range"),
         ("schedule.eta=interval(0,1)", "an interval has no list of values"),
     ],
 )
@@ -151,6 +151,15 @@ def test_sweeps_are_combined_as_hydra_does_and_the_user_wins(place: Path) -> Non
         ({"bare.yaml": "steps: 3\n"}, "bare", "sweeps takes a mapping of names to lists"),
         ({"list.yaml": "[1, 2]\n"}, "list", "takes a mapping of keys"),
         ({"torn.yaml": "a: [1\n"}, "torn", "torn.yaml: while parsing"),
+        ({"torn.yaml": "steps: 1\nsteps: 2\n" + YAML}, "torn", "steps is there twice"),
+        ({"odd.yaml": "stpes: 5\n" + YAML}, "odd", "stpes: no such key; did you mean steps"),
+        ({"odd.yaml": "methd: adam\n" + YAML}, "odd", "methd: no such key; did you mean method"),
+        ({"odd.yaml": "method: adam\n" + YAML}, "odd", "- override /method: adam"),
+        ({"odd.yaml": "method: {mometum: 1}\n" + YAML}, "odd", "did you mean method.momentum"),
+        ({"odd.yaml": "study: even\n" + YAML}, "odd", "study: even: takes odd"),
+        ({"odd.yaml": "hydra: {}\n" + YAML}, "odd", "hydra: is not set by a study"),
+        ({"odd.yaml": "sweeps: {a: [1]}\n"}, "odd", "sweep a: 1 is no text; takes KEY=VALUE"),
+        ({"odd.yaml": "sweeps: {a: [x], a: [y]}\n"}, "odd", "a is there twice"),
         ({"lone.yaml": YAML}, "lone", "lone.py is missing beside lone.yaml"),
         ({"half.yaml": YAML, "half.py": "QUESTION = 1\n"}, "half", "lacks claims, table, figures"),
     ],
@@ -163,6 +172,53 @@ def test_what_is_no_study_is_said_in_one_line(
     with pytest.raises(UsageError, match="(?s)" + words.replace("?", r"\?")) as caught:
         study_files.load(name)
     assert "\n" not in str(caught.value)
+
+
+PY = "QUESTION = claims = table = figures = None\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("steps: 1:30\nsweeps: {a: []}\n", "sweep a (): steps=1:30: takes a valid integer"),
+        ("sweeps: {a: [steps=1], b: [steps=x]}\n", "sweep b (steps=x): steps=x: takes a valid"),
+        ("sweeps: {a: [stpes=1]}\n", "sweep a of odd: stpes: no such key; did you mean steps"),
+        ("sweeps: {a: [+foo=1]}\n", "sweep a of odd: +foo: no such key"),
+        ("sweeps: {a: [objective=nope]}\n", "sweep a of odd: objective=nope: no such objective"),
+        ("sweeps: {a: ['hydra.sweeper.max_batch_size=2']}\n", "a study takes hydra.sweeper.zip"),
+        ("sweeps: {a: ['hydra.sweeper.points=no.csv']}\n", "no.csv: no such file"),
+        ("sweeps: {a: ['schedule=constant,exact', schedule.et=1]}\n", "did you mean schedule.eta"),
+        ("defaults: [override /record: al]\nsweeps: {a: []}\n", "record"),
+    ],
+)
+def test_a_study_is_checked_as_a_command_line_is_before_it_runs(
+    place: Path, content: str, words: str
+) -> None:
+    (place / "experiments" / "odd.yaml").write_text(content)
+    (place / "experiments" / "odd.py").write_text(PY)
+    with pytest.raises(UsageError) as caught:
+        studies.run("odd")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(place.glob("*.db"))
+
+
+def test_a_sweep_of_a_study_takes_zips_points_and_keys_of_some_choices(place: Path) -> None:
+    (place / "points.csv").write_text("seed,schedule.eta\n3,0.1\n4,0.2\n")
+    (place / "experiments" / "odd.yaml").write_text("""
+seed: 010
+sweeps:
+  zip: ["seed=1,2", "steps=3,4", "hydra.sweeper.zip=[seed,steps]"]
+  file: [hydra.sweeper.points=points.csv]
+  some: ["schedule=constant,backtracking", "schedule.eta=0.1,0.2"]
+""")
+    (place / "experiments" / "odd.py").write_text(PY)
+    made = study.Study("odd")
+    assert [(c["seed"], c["steps"]) for c in made.configs["zip"]] == [(1, 3), (2, 4)]
+    file = [(c["seed"], c["schedule"]["eta"]) for c in made.configs["file"]]
+    assert file == [(3, 0.1), (4, 0.2)]
+    some = [(c["seed"], c["schedule"].get("eta")) for c in made.configs["some"]]
+    assert some == [(10, 0.1), (10, 0.2), (10, None)]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from gdlab import numerics
 from gdlab.cli.terminal import NORMAL, VERBOSE, Screen
 from gdlab.errors import UsageError
 from gdlab.launch import config, study_files
+from gdlab.launch.overrides import check_complete, checked
 
 # What holds for a whole launch, beside all of `tracking`.
 SHARED = ("study", "resume", "dry_run", "max_jobs")
@@ -32,7 +33,8 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
         config_path=str(config.folder("conf").resolve()),
         config_name="config",
     )(session.task)
-    before, sys.argv = sys.argv, ["gdlab", *args]
+    taken = _as_hydra_takes(args)
+    before, sys.argv = sys.argv, ["gdlab", *taken]
     try:
         app()
         if session.error is not None:
@@ -47,6 +49,38 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
     finally:
         sys.argv = before
     return 1 if session.failed else 0
+
+
+# Hydra's flags: those with a value, and those after which choices and keys may be other than ours.
+VALUED = {"--cfg", "-c", "--package", "-p", "--experimental-rerun"}
+FOREIGN = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
+FOREIGN |= {"--shell-completion", "-sc", "--experimental-rerun"}
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+
+def _as_hydra_takes(args: Sequence[str]) -> list[str]:
+    """The arguments, their overrides checked; see `gdlab.launch.overrides`."""
+    flags: list[str] = []
+    lines: list[str] = []
+    for arg in args:
+        of_flag = (
+            bool(flags)
+            and not lines
+            and (flags[-1] in VALUED or (flags[-1] in ("--info", "-i") and arg in INFO))
+        )
+        (flags if of_flag or arg.startswith("-") else lines).append(arg)
+    names = {flag.partition("=")[0] for flag in flags}
+    if names & FOREIGN or any("hydra.searchpath" in line for line in lines):
+        return list(args)
+    sweep = bool(names & {"-m", "--multirun"})
+    if sweep and names & {"--cfg", "-c", "--info", "-i"}:
+        raise UsageError(
+            "-m, --cfg and --info: takes one of them; gdlab --cfg job OVERRIDES (without -m) shows "
+            "the configuration of one job"
+        )
+    if names & {"--resolve"} and not names & {"--cfg", "-c"}:
+        raise UsageError("--resolve: goes with --cfg, as gdlab --cfg job --resolve OVERRIDES")
+    return [*flags, *checked(lines, sweep=sweep)]
 
 
 class Session:
@@ -95,6 +129,7 @@ class Session:
         plain: list[Any] = [
             c if isinstance(c, dict) else OmegaConf.to_container(c, resolve=True) for c in configs
         ]
+        _check_each(plain, overrides)
         numerics.settle(c["numerics"] for c in plain)
         _check_shared(plain, overrides)
         config.import_modules(self.modules, self.folder)
@@ -125,6 +160,7 @@ class Session:
             overrides: what each job sets.
             together: whether launches are batches; else each job is a launch of its own.
         """
+        _check_each(configs, overrides)
         numerics.settle(c["numerics"] for c in configs)
         if together:
             _check_shared(configs, overrides)
@@ -146,6 +182,16 @@ def _optimizes(hydra_cfg: Any) -> bool:
     """Whether the sweeper is neither ours nor Hydra's own, which only multiply."""
     target = str(hydra_cfg.sweeper._target_)
     return not target.startswith(("hydra_plugins.gdlab_launcher.", "hydra._internal."))
+
+
+def _check_each(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequence[str]]) -> None:
+    """Raises where a job's configuration has keys that are none, or lacks one."""
+    for i, (cfg, asked) in enumerate(zip(configs, overrides, strict=True)):
+        try:
+            check_complete(cfg)
+        except UsageError as error:
+            of = f"job {i} of {len(configs)} ({' '.join(asked)}): " if len(configs) > 1 else ""
+            raise UsageError(f"{of}{error}") from None
 
 
 def _check_shared(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequence[str]]) -> None:

@@ -68,7 +68,8 @@ class Settings:
             if key not in known:
                 raise UsageError(f"tracking.{key}: no such key; {suggest(key, sorted(known))}")
         metrics = tuple(check("tracking.metrics", tracking["metrics"], list[str]))
-        columns = [*COLUMNS[1:], *((config.get("record") or {}).get("probes") or [])]
+        probes = (config.get("record") or {}).get("probes") or []
+        columns = [*COLUMNS[1:], *check("record.probes", probes, list[str])]
         for name in metrics:
             if name not in columns:
                 raise UsageError(f"tracking.metrics=[{name}]: {suggest(name, columns)}")

@@ -1,17 +1,15 @@
-"""Where configurations live, what choices they offer, and what is wrong with an override."""
+"""Where configurations live, and what choices they offer."""
 
 from __future__ import annotations
 
 import ast
 import importlib
-import re
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from gdlab import registry
 from gdlab.errors import UsageError
@@ -19,6 +17,7 @@ from gdlab.errors import UsageError
 HERE = Path(__file__).parents[1]
 GROUPS = ("objective", "init", "schedule", "method", "stop", "record", "tracking")
 VERSION_BASE = "1.3"
+HYDRA = ("hydra", "omegaconf")  # packages whose errors are complaints about overrides
 
 
 @dataclass(frozen=True)
@@ -99,79 +98,18 @@ def publish_imported() -> None:
             ConfigStore.instance().store(group=group, name=name, node={"name": name, **keys})
 
 
-def compose(overrides: Sequence[str], name: str = "config") -> Any:
-    """The configuration that `gdlab OVERRIDES` would run (or another of `conf/`), through Hydra."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
-    publish_imported()
-    with initialize_config_dir(str(folder("conf").resolve()), version_base=VERSION_BASE):
-        return hydra_compose(name, overrides=list(overrides))
-
-
 def explained(error: Exception, overrides: Sequence[str]) -> UsageError | None:
-    """Hydra's complaint as one line with the nearest names; None where it is no complaint."""
+    """Hydra's complaint as one line; None where it is no complaint of Hydra's or OmegaConf's."""
+    if isinstance(error, UsageError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    origin = Path(frames[-1].filename).parts if frames else ()
+    kind = type(error).__module__.partition(".")[0]
+    if kind not in HYDRA and not (isinstance(error, Exception) and set(HYDRA) & set(origin)):
+        return None  # also AssertionError and its like, which Hydra raises for its own keys
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
-    if found := re.search(r"Could not find '(?:([\w/]+)/)?([^']+)'", text):
-        group, name = found.groups()
-        group = group or "config"
-        known = [c.name for c in choices(group)] if group in (*GROUPS, "probe") else []
-        hint = registry.suggest(name, known) if known else f"see gdlab list {group}"
-        return UsageError(f"{group}={name}: no such {group}; {hint}")
-    if found := re.search(r"Could not override '([^']+)'", text):
-        return _no_such_key(found[1], overrides)
-    if found := re.search(r"Key '([^']+)' is not in struct.*full_key: (\S+)", text):
-        return _no_such_key(found[2], overrides)
-    if "Only one of --run, --multirun" in text or "The --resolve flag" in text:
-        return UsageError(
-            "-m, --cfg and --info: takes one of them; gdlab --cfg job OVERRIDES (without -m) shows "
-            "the configuration of one job, and --resolve goes with it"
-        )
-    if found := re.search(r"Error parsing override '([^=']+)' missing EQUAL", text):
-        word = found[1]
-        return UsageError(f"{word}: lacks a value; an override is KEY=VALUE, as {word}=1")
-    if "override grammar" in text or "override_grammar" in text:
-        shown = next(
-            (o for o in overrides if re.search(r"[^\w.,=/+~\-\[\]@:]", o)), " ".join(overrides)
-        )
-        key, _, value = shown.partition("=")
-        return UsageError(f"{shown}: not in Hydra's grammar; quote the value: '{key}=\"{value}\"'")
-    kind = type(error).__module__
-    if kind.startswith(("hydra.", "omegaconf.")):
-        return UsageError(f"{text[:300]} (in: {' '.join(overrides)})")
-    return None
-
-
-def _no_such_key(key: str, overrides: Sequence[str]) -> UsageError:
-    known = known_keys(overrides)
-    if key not in known:
-        return UsageError(f"{key}: no such key; {registry.suggest(key, known)}")
-    # Hydra composes a sweep's own configuration without the choices that are swept.
-    typed = next((o for o in overrides if o.partition("=")[0] == key), f"{key}=VALUE")
-    group = key.partition(".")[0]
-    return UsageError(
-        f"{typed}: not every choice of {group} has the key (Hydra first tries the default one, "
-        f"whatever is swept); write ++{typed}"
-    )
-
-
-def known_keys(overrides: Sequence[str]) -> list[str]:
-    """Every key that these overrides could set, dotted; of a swept group those of any choice."""
-    root = folder("conf")
-    config = yaml.safe_load((root / "config.yaml").read_text())
-    chosen = {k: [v] for d in config.pop("defaults") if isinstance(d, dict) for k, v in d.items()}
-    keys = [key for key in config if key != "hydra"]
-    for override in overrides:
-        group, _, choice = override.partition("=")
-        if group in chosen:
-            chosen[group] = re.findall(r"[\w-]+", choice)
-    for group, choice in ((g, c) for g, choices in chosen.items() for c in choices):
-        path = root / group / f"{choice}.yaml"
-        if path.is_file():
-            keys += [group, *(f"{group}.{key}" for key in yaml.safe_load(path.read_text()) or {})]
-        elif choice in (factories := registry.imported(group) if group in registry.ROOMS else {}):
-            keys += [group, *(f"{group}.{key}" for key in registry.keys_of(factories[choice]))]
-    return list(dict.fromkeys(keys))
+    said = text[:300] or f"{type(error).__name__} in Hydra"
+    return UsageError(f"{' '.join(overrides)}: {said}")
 
 
 def _first_comment(path: Path) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gdlab import numerics
+from gdlab import numerics, registry
 from gdlab.analysis import tables
 from gdlab.errors import UsageError
 from gdlab.launch import study_files
@@ -211,13 +211,14 @@ class Study:
 
     def __post_init__(self) -> None:
         self.experiment = study_files.load(self.name)
-        self.jobs = study_files.jobs(self.experiment, self.overrides)
-        flat = [job for all_of in self.jobs.values() for job in all_of]
-        configs = iter(study_files.compose(flat))
+        with study_files.composing() as composer:
+            self.jobs = study_files.jobs(self.experiment, self.overrides, composer)
+            flat = [job for all_of in self.jobs.values() for job in all_of]
+            configs = iter(study_files.compose(flat, composer))
         self.configs = {
             sweep: [next(configs) for _ in all_of] for sweep, all_of in self.jobs.items()
         }
-        most = self.first["max_jobs"]
+        most = registry.check("max_jobs", self.first["max_jobs"], int)
         if len(flat) > most:
             raise UsageError(
                 f"max_jobs={most}: study {self.name} has {len(flat):,} jobs; "
@@ -232,8 +233,16 @@ class Study:
     def carry_out(self, advance: Callable[[int, int], None]) -> Iterator[Carried]:
         """Runs what the store lacks, sweep by sweep."""
         numerics.settle(c["numerics"] for configs in self.configs.values() for c in configs)
+        from gdlab.launch.build import build
         from gdlab.launch.campaign import Listener, Settings, carry_out
 
+        for sweep, configs in self.configs.items():  # what is wrong with the last is said first
+            for cfg, asked in zip(configs, self.jobs[sweep], strict=True):
+                try:
+                    build(cfg)
+                    Settings.of(cfg)
+                except UsageError as error:
+                    raise UsageError(f"sweep {sweep} ({' '.join(asked[1:])}): {error}") from error
         for sweep, configs in self.configs.items():
             settings = Settings.of(configs[0], self.command("study"))
             listener = Listener(advance)

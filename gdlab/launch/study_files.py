@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
-
 from gdlab import registry
 from gdlab.errors import UsageError
-from gdlab.launch import config
+from gdlab.launch import config, strict_yaml
+from gdlab.launch.compose import FastComposer
+from gdlab.launch.grid import plan
+from gdlab.launch.overrides import check_complete, checked
+from gdlab.launch.vocabulary import Vocabulary, flat
+
+# More are not written out; `max_jobs` says how many may run.
+MOST_JOBS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -49,19 +55,54 @@ def load(name: str) -> Experiment:
         UsageError: there is none, or its files are not a study's.
     """
     path = _path(name)
-    content = _content(path)
+    content = strict_yaml.load(path)
     sweeps = content.pop("sweeps", None) or {}
-    if not sweeps or not all(isinstance(v, list) for v in sweeps.values()):
+    if not isinstance(sweeps, dict) or not all(isinstance(v, list) for v in sweeps.values()):
+        sweeps = {}
+    if not sweeps:
         raise UsageError(
             f"{path}: sweeps takes a mapping of names to lists of overrides, "
             "e.g. sweeps: {rates: [objective=fig4_6, 'schedule.eta=0.1,0.2']}"
         )
+    for sweep, lines in sweeps.items():
+        for line in lines:
+            if not isinstance(line, str):
+                raise UsageError(f"{path}: sweep {sweep}: {line} is no text; takes KEY=VALUE")
+    try:
+        _check_overlay(content, name)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
     return Experiment(
         name,
         content,
-        {key: tuple(map(str, lines)) for key, lines in sweeps.items()},
+        {str(key): tuple(lines) for key, lines in sweeps.items()},
         _module(name, path.with_suffix(".py")),
     )
+
+
+def _check_overlay(content: Mapping[str, Any], name: str) -> None:
+    """Raises a `UsageError` for the first key that no run takes."""
+    words = Vocabulary()
+    if "study" in content and content["study"] != name:
+        raise UsageError(f"study: {content['study']}: takes {name}, the name of the file")
+    for key, value in content.items():
+        if key == "hydra":
+            raise UsageError("hydra: is not set by a study; a sweep takes hydra.sweeper.zip")
+        if key not in ("defaults", *words.values, *words.groups):
+            known = [*words.values, *words.groups, "sweeps", "defaults"]
+            raise UsageError(f"{key}: no such key; {registry.suggest(str(key), known)}")
+        if key not in words.groups:
+            continue
+        if not isinstance(value, dict):
+            raise UsageError(
+                f"{key}: {value}: takes keys; a choice is a line of defaults: "
+                f"- override /{key}: {value}"
+            )
+        known = [k for choice in words.choices(key) for k in words.keys(key, choice)]
+        for inner in flat(value, f"{key}."):
+            if inner not in known:
+                hint = registry.suggest(inner, list(dict.fromkeys(known)))
+                raise UsageError(f"{inner}: no such key; {hint}")
 
 
 def publish() -> None:
@@ -70,7 +111,10 @@ def publish() -> None:
 
     for place in reversed(folders()):
         for path in sorted(place.glob("*.yaml")):
-            node = _content(path)
+            try:
+                node = strict_yaml.load(path)
+            except UsageError:
+                continue  # said where that study is asked for; others are not held up
             node.pop("sweeps", None)
             node.setdefault("study", path.stem)
             ConfigStore.instance().store(
@@ -78,72 +122,74 @@ def publish() -> None:
             )
 
 
-def jobs(experiment: Experiment, overrides: Sequence[str] = ()) -> dict[str, list[list[str]]]:
-    """The overrides of every job of every sweep; the user's come last, and win.
-
-    Raises:
-        UsageError: an override that Hydra cannot parse.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    found = {}
-    for sweep, lines in experiment.sweeps.items():
-        # The study's own line comes before the sweep's, so that the sweep wins over the overlay.
-        try:
-            parsed = parser.parse_overrides([*lines, *overrides])
-        except HydraException as error:
-            raise UsageError(f"sweep {sweep} of {experiment.name}: {error}") from error
-        given = {line.partition("=")[0].lstrip("+~") for line in overrides}
-        kept = [
-            o
-            for i, o in enumerate(parsed)
-            if i >= len(lines) or o.get_key_element().lstrip("+~") not in given
-        ]
-        found[sweep] = [[f"+experiment={experiment.name}", *job] for job in _products(kept)]
-    return found
-
-
-def compose(jobs: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """The resolved configuration of each job, as Hydra composes it.
-
-    Raises:
-        UsageError: a job's overrides do not fit; says which job and why.
-    """
+@contextmanager
+def composing() -> Iterator[FastComposer]:
+    """A composer of gdlab's configuration, the studies among its choices."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
-
-    from gdlab.launch.compose import FastComposer
 
     config.publish_imported()
     publish()
     where = str(config.folder("conf").resolve())
     with hydra.initialize_config_dir(where, version_base=config.VERSION_BASE):
         master = hydra.compose("config", return_hydra_config=True)
-        loader = GlobalHydra.instance().config_loader()
-        return FastComposer(loader, master).plain_all(jobs)
+        yield FastComposer(GlobalHydra.instance().config_loader(), master)
 
 
-def _products(parsed: Sequence[Any]) -> list[list[str]]:
-    """All combinations of sweep overrides, the last one varying fastest (as Hydra's sweeper)."""
-    import itertools
+def jobs(
+    experiment: Experiment, overrides: Sequence[str] = (), composer: FastComposer | None = None
+) -> dict[str, list[list[str]]]:
+    """The overrides of every job of every sweep; the user's come last, and win.
 
-    choices = []
-    for override in parsed:
-        key = override.get_key_element()
-        if override.is_sweep_override():
-            if not override.is_discrete_sweep():
-                raise UsageError(
-                    f"{override.input_line}: an interval has no list of values; use range or choice"
-                )
-            values = list(override.sweep_string_iterator())
-            if not values:
-                raise UsageError(f"{override.input_line}: empty, so the study has no job")
-            choices.append([f"{key}={value}" for value in values])
-        else:
-            choices.append([override.input_line])
-    return [list(job) for job in itertools.product(*choices)]
+    Raises:
+        UsageError: an override that is wrong, as on the command line.
+    """
+    if composer is None:
+        with composing() as composer:
+            return jobs(experiment, overrides, composer)
+    given = {line.partition("=")[0].lstrip("+~") for line in overrides}
+    found = {}
+    for sweep, lines in experiment.sweeps.items():
+        own = [line for line in lines if line.partition("=")[0].lstrip("+~") not in given]
+        try:
+            found[sweep] = _jobs_of(experiment.name, [*own, *overrides], composer)
+        except UsageError as error:
+            raise UsageError(f"sweep {sweep} of {experiment.name}: {error}") from error
+    return found
+
+
+def _jobs_of(name: str, lines: Sequence[str], composer: FastComposer) -> list[list[str]]:
+    # The study's own line comes before the sweep's, so that the sweep wins over the overlay.
+    study = f"+experiment={name}"
+    _, *taken = checked([study, *lines], sweep=True)
+    of_sweeper: dict[str, Any] = {}
+    for line in (line for line in taken if line.lstrip("+~").startswith(("hydra.", "hydra/"))):
+        key = line.partition("=")[0]
+        if key not in ("hydra.sweeper.zip", "hydra.sweeper.points"):
+            raise UsageError(f"{line}: a study takes hydra.sweeper.zip and hydra.sweeper.points")
+        of_sweeper[key] = composer.parse(line).value()
+    rest = [line for line in taken if line.partition("=")[0] not in of_sweeper]
+    pairs, points = (of_sweeper.get(f"hydra.sweeper.{key}") for key in ("zip", "points"))
+    grid = plan(rest, composer, pairs, None if points is None else str(points), [study])
+    grid.check_size(MOST_JOBS)
+    return [[study, *job] for job in grid.jobs()]
+
+
+def compose(
+    jobs: Sequence[Sequence[str]], composer: FastComposer | None = None
+) -> list[dict[str, Any]]:
+    """The resolved configuration of each job, as Hydra composes it.
+
+    Raises:
+        UsageError: a job's overrides do not fit; says which job and why.
+    """
+    if composer is None:
+        with composing() as composer:
+            return compose(jobs, composer)
+    configs = composer.plain_all(jobs)
+    for cfg in configs:
+        check_complete(cfg)
+    return configs
 
 
 def _path(name: str) -> Path:
@@ -153,16 +199,6 @@ def _path(name: str) -> Path:
     known = [choice.name for choice in config.studies()]
     hint = registry.suggest(name, known) if known else "experiments/ holds none"
     raise UsageError(f"study {name}: no such study; {hint}")
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: takes a mapping of keys, among them sweeps")
-    return content
 
 
 def _module(name: str, path: Path) -> ModuleType:

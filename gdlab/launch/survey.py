@@ -119,14 +119,17 @@ def basins(args: Sequence[str]) -> Findings:
 
 def _composed(args: Sequence[str], name: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from gdlab.launch.compose import compose_one
+    from gdlab.launch.overrides import check_complete
 
     try:
-        return OmegaConf.to_container(config.compose(args, name), resolve=True)  # type: ignore[return-value]
-    except Exception as error:
-        mended = config.explained(error, list(args))
-        if mended is None:
-            raise
-        raise mended from error
+        given: Any = OmegaConf.to_container(compose_one(args, name), resolve=True)
+    except OmegaConfBaseException as error:
+        raise (config.explained(error, args) or error) from error
+    check_complete(given, name)
+    return dict(given)
 
 
 def _options(

@@ -4,6 +4,8 @@
     gdlab -m seed=1,2,3 schedule.eta=0.1,0.2,0.3 \\
              'hydra.sweeper.zip=[seed,schedule.eta]'                    3 jobs, paired
     gdlab -m hydra.sweeper.points=points.csv method=gradient,adam       2 jobs a row of the file
+    gdlab -m schedule=constant,backtracking schedule.eta=0.01,0.02      3 jobs: each choice takes
+                                                                        the keys that it has
 """
 
 # Not `from __future__ import annotations`: see launcher.py.
@@ -18,6 +20,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+from gdlab.errors import UsageError
 
 
 @dataclass
@@ -99,17 +103,15 @@ class GdlabSweeper(Sweeper):
             UsageError: the sweep is empty, too large, or one of its jobs cannot be composed.
         """
         from gdlab.launch.compose import FastComposer
-        from hydra_plugins.gdlab_launcher._axes import plan
+        from gdlab.launch.grid import plan
 
-        loader = self.hydra_context.config_loader
+        composer = FastComposer(self.hydra_context.config_loader, self.config)
         params = [f"{key}={values}" for key, values in (self.params or {}).items()]
-        grid = plan([*params, *arguments], loader, self.zip, self.points)
+        grid = plan([*params, *arguments], composer, self.zip, self.points)
         grid.check_size(self.max_jobs)
-        size = grid.batch_size(self.max_batch_size)
         jobs = list(grid.jobs())
+        size = self._batch_size(len(jobs))
         fused = getattr(self.launcher, "fuses", False)
-        composer = FastComposer(loader, self.config)
-        grid.check_columns(composer, self.config)
         if not (fused and size >= len(jobs)):  # that one checks all jobs first by itself
             self._check(jobs, composer, fused)
         self._write_config()
@@ -121,6 +123,16 @@ class GdlabSweeper(Sweeper):
                     _ = result.return_value  # raises where the job failed
             returns.append(results)
         return returns
+
+    def _batch_size(self, jobs: int) -> int:
+        if self.max_batch_size is None:
+            return max(1, jobs)
+        if not isinstance(self.max_batch_size, int) or self.max_batch_size < 1:
+            raise UsageError(
+                f"hydra.sweeper.max_batch_size={self.max_batch_size}: takes a whole number >= 1, "
+                "or null for all jobs at once"
+            )
+        return self.max_batch_size
 
     def _check(self, jobs: list[list[str]], composer: Any, fused: bool) -> None:
         check = getattr(self.task_function, "check", None)

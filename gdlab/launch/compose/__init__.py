@@ -3,17 +3,19 @@
 Hydra composes each job from nothing: it parses the overrides, walks the defaults list, merges
 every YAML file and Hydra's own schema. Jobs of a sweep share almost all of that:
 
-    config(job) = values(job) applied to base(groups(job))
+    config(job) = values(job) set in context(sweep) with the files of choices(job) exchanged
 
-so each override is parsed once, each file is read once, each distinct choice of groups is merged
-once, and a job costs a copy of its base and the values that it sets, both by Hydra's own code.
-Where that might not hold (Hydra's node is overridden by a job, or anything at all goes wrong on
-the short way) the job is composed by Hydra's own loader, whose result and whose errors stand.
+so Hydra composes once, each override is parsed and each choice's file read once, and a job costs a
+copy and the values that it sets. Comparing 31 objectives, 7 methods and 8 schedules takes one
+composition, not 1,736. Where a choice reaches beyond its group's place (it brings defaults, names
+a package, or others write there) Hydra composes each combination with it; where Hydra's node is
+overridden, or anything at all goes wrong, each job. Its results and its errors stand.
 """
 
 from __future__ import annotations
 
 from gdlab.launch.compose.composer import FastComposer
 from gdlab.launch.compose.overrides import Parser
+from gdlab.launch.compose.single import compose_one
 
-__all__ = ["FastComposer", "Parser"]
+__all__ = ["FastComposer", "Parser", "compose_one"]

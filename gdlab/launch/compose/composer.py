@@ -1,23 +1,55 @@
-"""The composer: a job's configuration from its base and its values."""
+"""The composer: a job's configuration from what it shares with others and what it sets."""
 
 from __future__ import annotations
 
 import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from hydra import __version__, version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobRuntime
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from gdlab.errors import UsageError
-from gdlab.launch.compose.base import RESOLVER, Base, Fresh, copied, fresh_copies, keep
-from gdlab.launch.compose.files import Shelf
-from gdlab.launch.compose.overrides import Parser, is_simple, touches_hydra
+from gdlab.launch.compose.context import Context
+from gdlab.launch.compose.overrides import Parser, is_choice_of_name, is_simple, touches_hydra
+from gdlab.launch.compose.parts import RESOLVER, Part, Path, copied, linked
+
+# So many combinations of choices are kept at once; each takes about 10 kB.
+KEPT = 2048
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's overrides, taken apart.
+
+    Attributes:
+        parsed: all of them, as typed.
+        values: those that set values.
+        context: those that choose from groups and are left to Hydra.
+        exchanged: the others that choose, as the parts that their files put in place.
+        choices: what those others choose, by group.
+    """
+
+    parsed: list[Override]
+    values: list[Override]
+    context: Context
+    exchanged: tuple[Part, ...]
+    choices: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Combined:
+    """A context with its exchanged parts, as plain containers; see `Part`."""
+
+    plain: Any
+    leaves: frozenset[str]
+    links: dict[Path, Path]
+    free: bool
+    asks_hydra: bool
 
 
 class FastComposer:
@@ -30,17 +62,14 @@ class FastComposer:
 
     def __init__(self, loader: Any, master: DictConfig) -> None:
         self.loader, self.master = loader, master
-        self.config_name = master.hydra.job.config_name
-        # As they were typed: an item may hold an interpolation, which reading it would resolve.
-        typed: Any = OmegaConf.to_container(master.hydra.overrides.hydra, resolve=False)
-        self.hydra_lines: list[str] = typed
         self.parse = Parser()
-        self.hydra_parsed = [self.parse(line) for line in self.hydra_lines]
         self.fallbacks = 0  # jobs that Hydra's own loader composed
+        # As they were typed: an item may hold an interpolation, which reading it would resolve.
+        self._typed: Any = OmegaConf.to_container(master.hydra.overrides.hydra, resolve=False)
         self._groups: dict[str, bool] = {}
-        self._bases: dict[tuple[str, ...], Base] = {}
-        self._full: dict[tuple[str, ...], tuple[Fresh, Any, Any]] = {}
-        self._shelf: Shelf | None = None
+        self._contexts: dict[tuple[str, ...], Context] = {}
+        self._rests: dict[tuple[int, tuple[Path, ...]], Part] = {}
+        self._combined: dict[tuple[int, ...], Combined] = {}
 
     def full(self, overrides: Sequence[str]) -> DictConfig:
         """What `load_sweep_config(master, overrides)` returns: the job's and Hydra's own node."""
@@ -78,6 +107,11 @@ class FastComposer:
         for _ in self._each(jobs, lambda job, i: self._plain_config(job) or self.task(job)):
             pass
 
+    def choices(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """What is chosen of each group of the app (Hydra's own groups among them)."""
+        job = self._taken_apart(overrides)
+        return job.context.choices | job.choices
+
     def in_job(self, overrides: Sequence[str], num: int) -> DictConfig:
         """`full` as `run_job` hands it to callbacks: with the job's number and output folder."""
         cfg = self.full(overrides)
@@ -93,6 +127,14 @@ class FastComposer:
             cfg.hydra.runtime.output_dir = os.path.abspath(where)
         return cfg
 
+    def group_exists(self, name: str) -> bool:
+        """Whether the app has a group of choices of that name."""
+        if name not in self._groups:
+            config_name = self.master.hydra.job.config_name
+            found = self.loader.get_group_options(name, None, config_name, self._typed)
+            self._groups[name] = bool(found)
+        return self._groups[name]
+
     def _each(
         self, jobs: Sequence[Sequence[str]], compose: Callable[[Sequence[str], int], Any]
     ) -> Iterator[Any]:
@@ -107,130 +149,153 @@ class FastComposer:
     def _or_hydra(
         self,
         overrides: Sequence[str],
-        short: Callable[[list[Override], list[Override], tuple[str, ...]], DictConfig],
+        short: Callable[[Job], DictConfig],
         of_full: Callable[[DictConfig], DictConfig],
     ) -> DictConfig:
         try:
-            parsed = [self.parse(line) for line in overrides]
-            if not any(touches_hydra(o) or o.is_sweep_override() for o in parsed):
-                cfg = short(parsed, *self._split(parsed))
-                # Resolvers with a cache (the time of day) answer all jobs alike.
-                OmegaConf.copy_cache(from_config=self.master, to_config=cfg)
-                return cfg
+            cfg = short(self._taken_apart(overrides))
+            # Resolvers with a cache (the time of day) answer all jobs alike.
+            OmegaConf.copy_cache(from_config=self.master, to_config=cfg)
+            return cfg
         except Exception:
             pass  # whatever it was, Hydra's own loader finds it again and says it its own way
         self.fallbacks += 1
         return of_full(self.loader.load_sweep_config(self.master, list(overrides)))
 
-    def _split(self, parsed: list[Override]) -> tuple[list[Override], tuple[str, ...]]:
-        """Overrides that set values, and the lines of those that choose from groups."""
-        values, choices = [], []
-        for o in parsed:
-            if self._is_choice(o):
-                choices.append(o.input_line or "")
-            else:
-                values.append(o)
-        return values, tuple(choices)
+    def _taken_apart(self, overrides: Sequence[str]) -> Job:
+        parsed = [self.parse(line) for line in overrides]
+        if any(touches_hydra(o) or o.is_sweep_override() for o in parsed):
+            raise _OnlyHydraError
+        choosing = [o for o in parsed if self._is_choice(o)]
+        values = [o for o in parsed if not any(o is c for c in choosing)]
+        simple = {o.key_or_group: o for o in choosing if is_choice_of_name(o)}
+        rest = [o for o in choosing if simple.get(o.key_or_group) is not o]
+        if len(simple) + len(rest) == len(choosing) and not _overlap(simple, rest):
+            context = self._context(rest)
+            parts = {group: context.part(group, str(o.value())) for group, o in simple.items()}
+            exchanged = {group: part for group, part in parts.items() if part is not None}
+            if len(exchanged) < len(parts):
+                # What cannot be exchanged is Hydra's; the others may not be exchangeable any more.
+                context = self._context([o for o in choosing if o.key_or_group not in exchanged])
+                again = {g: context.part(g, str(simple[g].value())) for g in exchanged}
+                exchanged = {g: part for g, part in again.items() if part is not None}
+                if len(exchanged) < len(again):
+                    context, exchanged = self._context(choosing), {}
+            chosen = {group: str(simple[group].value()) for group in exchanged}
+            return Job(parsed, values, context, tuple(exchanged.values()), chosen)
+        return Job(parsed, values, self._context(choosing), (), {})
 
     def _is_choice(self, o: Override) -> bool:
         """As `hydra._internal.defaults_list.Overrides` decides it."""
-        known = self._groups.get(o.key_or_group)
-        if known is None:
-            known = self._groups[o.key_or_group] = self.shelf.exists_group(o.key_or_group)
-        return known and not isinstance(o._value, dict)
+        return not isinstance(o._value, dict) and self.group_exists(o.key_or_group)
 
-    @property
-    def shelf(self) -> Shelf:
-        if self._shelf is None:
-            self._shelf = Shelf(self.loader, self.config_name, self.hydra_parsed)
-        return self._shelf
+    def _context(self, choosing: Sequence[Override]) -> Context:
+        lines = tuple(str(o.input_line) for o in choosing)
+        if lines not in self._contexts:
+            if len(self._contexts) >= KEPT:
+                self._contexts.clear()
+                self._rests.clear()  # both by the identity of contexts and parts
+                self._combined.clear()
+            self._contexts[lines] = Context(self.loader, self.master, lines)
+        return self._contexts[lines]
 
-    def _compose(self, choices: tuple[str, ...]) -> tuple[DictConfig, Any, Any]:
-        chosen = [o for o in self.hydra_parsed if self._is_choice(o)]
-        return self.shelf.merge(chosen + [self.parse(line) for line in choices])
+    def _exchanged(self, job: Job, cfg: DictConfig) -> DictConfig:
+        for part in job.exchanged:
+            node: Any = cfg
+            for name in part.where[:-1]:
+                node = node._get_node(name)
+            new = part.fresh()
+            new._set_parent(node)
+            node.__dict__["_content"][part.where[-1]] = new
+        return cfg
 
-    # Each step below is one of ConfigLoaderImpl._load_configuration_impl, in its order.
-
-    def _full_config(
-        self, parsed: list[Override], values: list[Override], choices: tuple[str, ...]
-    ) -> DictConfig:
-        if choices not in self._full:
-            cfg, known_choices, sources = self._compose(choices)
-            keep(self._full, choices, (fresh_copies(cfg), known_choices, sources))
-        fresh, known_choices, sources = self._full[choices]
-        cfg = fresh()
-        hydra_values = [o for o in self.hydra_parsed if not self._is_choice(o)]
-        ConfigLoaderImpl._apply_overrides_to_config(hydra_values + values, cfg)
-        cfg.hydra.overrides.hydra.extend(self.hydra_lines)
-        cfg.hydra.overrides.task.extend([o.input_line for o in parsed])
+    def _full_config(self, job: Job) -> DictConfig:
+        cfg = self._exchanged(job, job.context.fresh())
+        ConfigLoaderImpl._apply_overrides_to_config(job.values, cfg)
+        cfg.hydra.overrides.task = [o.input_line for o in job.parsed]
         with open_dict(cfg.hydra):
-            cfg.hydra.runtime.choices.update(known_choices)
-            for key in cfg.hydra.job.env_copy:
-                cfg.hydra.job.env_set[key] = os.environ[key]
-        cfg.hydra.runtime.version = __version__
-        cfg.hydra.runtime.version_base = version.getbase()
-        cfg.hydra.runtime.cwd = os.getcwd()
-        cfg.hydra.runtime.config_sources = sources
-        if "name" not in cfg.hydra.job:
-            cfg.hydra.job.name = JobRuntime().get("name")
+            cfg.hydra.runtime.choices.update(job.choices)
         how = cfg.hydra.job.config.override_dirname
         cfg.hydra.job.override_dirname = get_overrides_dirname(
-            overrides=parsed,
+            overrides=job.parsed,
             kv_sep=how.kv_sep,
             item_sep=how.item_sep,
             exclude_keys=how.exclude_keys,
         )
-        cfg.hydra.job.config_name = self.config_name
         return cfg
 
-    def _task_config(
-        self, parsed: list[Override], values: list[Override], choices: tuple[str, ...]
-    ) -> DictConfig:
-        cfg = self._base(choices).fresh()
-        ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+    def _task_config(self, job: Job) -> DictConfig:
+        cfg = self._exchanged(job, self._rest(job.context, ()).fresh())
+        ConfigLoaderImpl._apply_overrides_to_config(job.values, cfg)
         return cfg
 
-    def _base(self, choices: tuple[str, ...]) -> Base:
-        base = self._bases.get(choices)
-        if base is None:
-            cfg, _, _ = self._compose(choices)
-            base = keep(self._bases, choices, Base(without_hydra(cfg)))
-        return base
+    def _rest(self, context: Context, places: tuple[Path, ...]) -> Part:
+        """The context without Hydra's node and with nothing in these places."""
+        key = id(context), places
+        if key not in self._rests:
+            cfg = without_hydra(context.fresh())
+            for place in places:
+                node: Any = cfg
+                for name in place[:-1]:
+                    node = node._get_node(name)
+                empty = OmegaConf.create()
+                empty._set_parent(node)
+                node.__dict__["_content"][place[-1]] = empty
+            self._rests[key] = Part(cfg)
+        return self._rests[key]
+
+    def _combine(self, job: Job) -> Combined:
+        key = id(job.context), *map(id, job.exchanged)
+        if key not in self._combined:
+            rest = self._rest(job.context, tuple(part.where for part in job.exchanged))
+            plain = copied(rest.plain)
+            parts = (rest, *job.exchanged)
+            for part in job.exchanged:
+                node = plain
+                for name in part.where[:-1]:
+                    node = node[name]
+                node[part.where[-1]] = part.plain
+            if len(self._combined) >= KEPT:
+                self._combined.clear()
+            self._combined[key] = Combined(
+                plain,
+                frozenset().union(*(part.leaves for part in parts)),
+                {path: to for part in parts for path, to in part.links.items()},
+                all(part.free for part in parts),
+                any(part.asks_hydra for part in parts),
+            )
+        return self._combined[key]
 
     def _plain_config(self, overrides: Sequence[str]) -> dict[str, Any] | None:
-        """`plain` where each value replaces an untyped leaf and nothing is interpolated."""
+        """`plain` where each value replaces an untyped leaf; None elsewhere."""
         try:
-            parsed = [self.parse(line) for line in overrides]
-            values, choices = self._split(parsed)
-            base = self._base(choices)
+            job = self._taken_apart(overrides)
         except Exception:
             return None  # the long way finds the same error, or none
-        if any(o.is_sweep_override() or touches_hydra(o) for o in parsed):
-            return None
+        base = self._combine(job)
         if not base.free or any(
-            o.key_or_group not in base.leaves or not is_simple(o) for o in values
+            o.key_or_group not in base.leaves or not is_simple(o) for o in job.values
         ):
             return None
         plain = copied(base.plain)
-        for o in values:
+        for o in job.values:
             *path, last = o.key_or_group.split(".")
             node = plain
             for key in path:
                 node = node[key]
             node[last] = o.value()
-        return plain
+        return plain if linked(plain, base.links) else None
 
     def _asks_hydra(self, overrides: Sequence[str]) -> bool:
         """Whether a resolver that may read Hydra's node takes part in the configuration."""
         try:
-            parsed = [self.parse(line) for line in overrides]
-            values, choices = self._split(parsed)
-            # Values, not lines: a line may be written with escapes, as `$\{hydra\:job.num\}`.
-            return self._base(choices).asks_hydra or any(
-                RESOLVER.search(repr(o.value())) for o in values
-            )
+            job = self._taken_apart(overrides)
         except Exception:
             return False  # composing fails, too
+        # Values, not lines: a line may be written with escapes, as `$\{hydra\:job.num\}`.
+        return self._combine(job).asks_hydra or any(
+            RESOLVER.search(repr(o.value())) for o in job.values
+        )
 
     def _resolved_in_job(self, overrides: Sequence[str], num: int) -> dict[str, Any]:
         cfg = self.in_job(overrides, num)
@@ -240,6 +305,18 @@ class FastComposer:
             return OmegaConf.to_container(without_hydra(cfg), resolve=True)  # type: ignore[return-value]
         finally:
             HydraConfig.instance().cfg = before
+
+
+class _OnlyHydraError(Exception):
+    """Overrides of Hydra's own node, or sweeps: what only Hydra's loader composes."""
+
+
+def _overlap(simple: dict[str, Override], rest: Sequence[Override]) -> bool:
+    """Whether a group is chosen twice, or one lies inside another."""
+    names = [*simple, *(o.key_or_group for o in rest)]
+    return any(a != b and (a + "/").startswith(b + "/") for a in simple for b in names) or any(
+        o.key_or_group in simple for o in rest
+    )
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:

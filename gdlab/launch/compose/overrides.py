@@ -61,3 +61,14 @@ def is_simple(o: Override) -> bool:
 
 def touches_hydra(o: Override) -> bool:
     return o.key_or_group == "hydra" or o.is_hydra_override()
+
+
+def is_choice_of_name(o: Override) -> bool:
+    """Whether it is `group=name`, with nothing added, deleted, renamed or listed."""
+    value = o.value()
+    return (
+        o.type is OverrideType.CHANGE
+        and o.package is None
+        and isinstance(value, str)
+        and re.fullmatch(r"[\w-]+", value) is not None
+    )
