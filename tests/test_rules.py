@@ -463,6 +463,60 @@ def test_backtracking_on_bad_directions(
     assert bool(log_barrier(x + u) <= value)
 
 
+def by_norm(x: Any) -> Any:
+    """|x|^2, whose gradient is 0/0 at 0 by way of the norm."""
+    return jnp.linalg.norm(x) ** 2
+
+
+def by_parts(x: Any) -> Any:
+    """(x1 - 1)^2 + x2, with a square root that is not asked for at x1 <= 1 but has a slope there.
+
+    Forwards its derivative is 0 there, backwards 0 times infinity.
+    """
+    spare = jnp.where(x[0] > 1, 0 * jnp.sqrt(x[0] - 1), 0.0)
+    return (x[0] - 1) ** 2 + spare + x[1]
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "p"), [(by_norm, [2.0, 2.0], [-4.0, -4.0]), (by_parts, [3.0, 0.0], [-4.0, -1.0])]
+)
+def test_backtracking_takes_no_trial_without_a_gradient(
+    f: Callable[[Any], Any], x: list[float], p: list[float]
+) -> None:
+    """The trial with eta = 1/2 is the best there is, but the descent would end there."""
+    rule = schedules.backtracking().transform(eta0=0.5, c=1e-4, shrink=0.5, max_evals=9, grow=2.0)
+    x, p = jnp.array(x), jnp.array(p)
+    value, g = jax.value_and_grad(f)(x)
+    assert f(x + p / 2) < value
+    assert not np.isfinite(jax.grad(f)(x + p / 2)).all()
+    u, state = rule.update(p, rule.init(x), x, value=value, grad=g, value_fn=f)
+    assert float(state.step_size) == 0.25
+    assert not state.failed
+    assert np.isfinite(jax.grad(f)(x + u)).all()
+    _, state = rule.update(-p, state, x, value=value, grad=g, value_fn=f)
+    assert state.failed
+
+
+def test_polyak_says_where_its_minimum_is_wrong() -> None:
+    """Above the known minimum it is refused; where none is known, its state says that it failed."""
+    rule = schedules.polyak(f_star=0.5)
+    for facts, wrong in ((FACTS, True), (Facts(), False), (Facts(f_star=0.5), False)):
+        if wrong:
+            with pytest.raises(
+                ValueError, match="f_star=0.5 takes a minimum, .* falls to 0; leave"
+            ):
+                rule.params["f_star"](facts)
+        else:
+            assert rule.params["f_star"](facts) == 0.5
+    step = rule.transform(eta=1.0, f_star=0.5)
+    for x, failed in ((2.0, False), (1.0, True)):
+        x = jnp.array([x])
+        g = x
+        u, state = step.update(-g, step.init(x), value=x[0] ** 2 / 2, grad=g)
+        assert bool(state.failed) is failed
+        assert bool(jnp.any(u != 0)) is not failed
+
+
 def test_exact_search_on_a_saddle_falls_without_bound() -> None:
     rule = schedules.exact().transform(quadratic=1.0)
     x, f = jnp.array([0.5, 2.0]), lambda x: x[0] ** 2 - x[1] ** 2
@@ -474,11 +528,16 @@ def test_exact_search_on_a_saddle_falls_without_bound() -> None:
     assert state.hvp_evals == 1
 
 
-def test_secant_rules_keep_their_step_where_nothing_is_learnt() -> None:
-    """On a slope without curvature y = 0, and |s|/|y| is infinite."""
-    for schedule in (schedules.adgd(0.1), schedules.barzilai_borwein(0.1)):
-        got = descend(slope, {"w": W}, X0, methods.gradient(), schedule, 5)
-        np.testing.assert_array_equal(got.step_size, 0.1)
+def test_secant_rules_where_nothing_is_learnt() -> None:
+    """On a slope without curvature y = 0 and |s|/|y| is infinite: AdGD grows, by its own ratio."""
+    got = descend(slope, {"w": W}, X0, methods.gradient(), schedules.barzilai_borwein(0.1), 5)
+    np.testing.assert_array_equal(got.step_size, 0.1)
+    got = descend(slope, {"w": W}, X0, methods.gradient(), schedules.adgd(0.1), 12)
+    theta, eta = 1.0, [0.1, 0.1]
+    while len(eta) < 12:
+        eta.append(math.sqrt(1 + theta) * eta[-1])
+        theta = eta[-1] / eta[-2]
+    np.testing.assert_allclose(got.step_size[:, 0], eta, rtol=1e-12)
 
 
 def slope(data: Any, x: Any) -> Any:
@@ -540,6 +599,7 @@ def test_a_missing_fact_is_named(
         ("schedule", "backtracking", {"max_evals": 0}, "max_evals"),
         ("schedule", "backtracking", {"grow": 0.5}, "grow"),
         ("schedule", "polyak", {"eta": 0}, "eta"),
+        ("schedule", "polyak", {"f_star": math.nan}, "f_star"),
         ("schedule", "adgd", {"eta0": 0}, "eta0"),
         ("schedule", "barzilai_borwein", {"variant": "medium"}, "variant"),
         ("method", "heavy_ball", {"momentum": 1.0}, "momentum"),

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gdlab import registry
 from gdlab.schedules.units import between, positive
@@ -25,9 +25,10 @@ ROUNDING = 64
 
 
 class BacktrackingState(NamedTuple):
-    """The step just taken (0 if none was acceptable), and the trial points spent."""
+    """The step just taken (0 if none was acceptable), whether none was, and trial points spent."""
 
     step_size: Float[Array, ""]
+    failed: Bool[Array, ""]
     f_evals: Int[Array, ""]
 
 
@@ -42,7 +43,9 @@ def armijo_search(
     """
 
     def init(x: Float[Array, " d"]) -> BacktrackingState:
-        return BacktrackingState(jnp.zeros((), x.dtype), jnp.zeros((), jnp.int32))
+        return BacktrackingState(
+            jnp.zeros((), x.dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
+        )
 
     def update(
         p: Float[Array, " d"],
@@ -60,16 +63,18 @@ def armijo_search(
         first = jnp.where(last > 0, jnp.minimum(eta0, grow * last), eta0).astype(x.dtype)
 
         def acceptable(eta: Float[Array, ""]) -> Array:
-            after, slope_after = jax.jvp(
-                lambda e: value_fn(x + e * p), (eta,), (jnp.ones_like(eta),)
-            )
+            # The whole gradient, since the slope along p may be finite where it is not, and the
+            # descent would end there; it costs no more than the slope alone.
+            after, grad_after = jax.value_and_grad(value_fn)(x + eta * p)
+            slope_after = jnp.sum(p * grad_after)
+            usable = jnp.isfinite(after) & jnp.all(jnp.isfinite(grad_after))
             # Near a minimum f's decrease drowns in rounding while its slope does not. On a
             # parabola phi(eta) Armijo's condition is phi'(eta) <= (2c - 1) phi'(0) (Hager and
             # Zhang 2005, eq. 4.1), which stands in where f is level to within its noise.
             level = jnp.abs(after - value) <= noise
             by_slope = slope_after <= (2 * c - 1) * slope
-            by_value = (after <= value + c * eta * slope) & jnp.isfinite(after)
-            return jnp.where(level, by_slope, by_value)
+            by_value = after <= value + c * eta * slope
+            return jnp.where(level, by_slope, by_value) & usable
 
         def going(trial: tuple[Array, Array, Array]) -> Array:
             _, evals, found = trial
@@ -85,7 +90,7 @@ def armijo_search(
         eta = jnp.where(found, eta, 0)
         # 0 * p is NaN where p overflowed.
         step = jnp.where(found, eta * p, 0)
-        return step, BacktrackingState(eta, state.f_evals + evals)
+        return step, BacktrackingState(eta, ~found, state.f_evals + evals)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -108,7 +113,8 @@ def backtracking(
         grow: warm start: the first trial is min(eta0, grow * last step), grow >= 1. None starts
             every search at eta0.
 
-    Each trial counts as one of `f_evals`; it gives f and its slope along p.
+    A trial where f or its gradient is not finite is refused. Each trial counts as one of
+    `f_evals`; it gives f and its gradient.
 
     Needs: nothing.
     Guarantee: with the gradient and f L-smooth, eta_t >= min(eta0, 2 (1 - c) shrink/L), so f

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gdlab import registry
 from gdlab.schedules.units import OBJECTIVE, positive
@@ -15,9 +16,10 @@ from gdlab.types import Facts, Schedule
 
 
 class PolyakState(NamedTuple):
-    """The step just taken."""
+    """The step just taken, and whether there was none: f <= f*, or p points uphill."""
 
     step_size: Float[Array, ""]
+    failed: Bool[Array, ""]
 
 
 def to_the_minimum(eta: Any, f_star: Any) -> optax.GradientTransformationExtraArgs:
@@ -27,7 +29,7 @@ def to_the_minimum(eta: Any, f_star: Any) -> optax.GradientTransformationExtraAr
     """
 
     def init(x: Float[Array, " d"]) -> PolyakState:
-        return PolyakState(jnp.zeros((), x.dtype))
+        return PolyakState(jnp.zeros((), x.dtype), jnp.zeros((), bool))
 
     def update(
         p: Float[Array, " d"],
@@ -41,17 +43,33 @@ def to_the_minimum(eta: Any, f_star: Any) -> optax.GradientTransformationExtraAr
         slope = jnp.sum(p * grad)
         size = jnp.where(slope < 0, eta * jnp.maximum(value - f_star, 0) / -slope, 0)
         size = size.astype(p.dtype)
-        return size * p, PolyakState(size)
+        return size * p, PolyakState(size, ~(size > 0))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
 @dataclass(frozen=True)
 class KnownMinimum:
-    """f*, from the facts."""
+    """f*, as given or else from the facts.
+
+    Raises:
+        MissingFact: (when called) f* is neither given nor known.
+        ValueError: (when called) the one given is above the known one, beyond rounding: descent
+            would stand still where it reaches it.
+    """
+
+    given: float | None = None
 
     def __call__(self, facts: Facts) -> float:
-        return facts.need("polyak", OBJECTIVE, "f_star")[0]
+        known = facts.f_star
+        if self.given is None:
+            return facts.need("polyak", OBJECTIVE, "f_star")[0]
+        if known is not None and self.given > known + 1e-9 * max(1.0, abs(known)):
+            raise ValueError(
+                f"polyak with f_star={self.given:g} takes a minimum, and {OBJECTIVE} falls to "
+                f"{known:g}; leave f_star out"
+            )
+        return self.given
 
 
 @registry.schedule
@@ -60,7 +78,8 @@ def polyak(eta: float = 1.0, f_star: float | None = None) -> Schedule:
 
     Args:
         eta: factor, 0 < eta < 2.
-        f_star: the minimum; None takes it from the objective's facts.
+        f_star: the minimum; None takes it from the objective's facts. No step is taken where
+            f <= f_star, and one below the minimum leaves steps that never settle.
 
     Needs: f_star.
     Guarantee: f convex: |x_t - x*| never grows (eta <= 2); f convex and L-smooth:
@@ -69,8 +88,10 @@ def polyak(eta: float = 1.0, f_star: float | None = None) -> Schedule:
         Revisiting the Polyak Step Size.
     """
     positive("eta", eta)
+    if f_star is not None and not isfinite(f_star):
+        raise ValueError(f"f_star={f_star}: takes a finite number, or null")
     return Schedule(
         "polyak",
         transform=to_the_minimum,
-        params={"eta": eta, "f_star": KnownMinimum() if f_star is None else f_star},
+        params={"eta": eta, "f_star": KnownMinimum(f_star)},
     )
