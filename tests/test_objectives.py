@@ -12,7 +12,8 @@ import pytest
 import yaml
 from jax.flatten_util import ravel_pytree
 
-from gdlab import registry
+import gdlab
+from gdlab import objectives, registry
 from gdlab.objectives.separable import waves
 from gdlab.registry import UsageError
 
@@ -378,6 +379,24 @@ def test_bad_numbers_are_refused_by_name(name, kw, says):
         registry.build("objective", name, kw)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+    with pytest.raises(UsageError) as called:
+        getattr(objectives, name)(**kw)
+    assert str(called.value) == str(error.value)
+
+
+def test_the_inventory_of_a_factorization_stays_small():
+    """60 values of rank 9 have 1.8e10 critical points up to rotation."""
+    spectrum = np.linspace(1.0, 2.0, 60)
+    o = objectives.matrix_factorization(spectrum, rank=9)
+    points = o.facts.critical_points
+    assert len(points.x) == 2
+    assert not points.complete
+    assert points.value[1] == o.facts.f_star == 0.25 * np.sum(spectrum[:-9] ** 2)
+    assert np.abs(jax.grad(o)(points.x[1])).max() < 1e-12
+    assert np.abs(jax.grad(o)(points.x[0])).max() == 0
+    assert (
+        len(objectives.matrix_factorization([4.0, 3.0, 2.0, 1.0], 2).facts.critical_points.x) == 11
+    )
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda p: p.stem)
@@ -390,6 +409,23 @@ def test_choices_describe_themselves_and_build(path):
     signature = inspect.signature(registry.factories("objective")[name])
     if path.stem == name:  # the choice shows every key, with its default
         assert params == {key: p.default for key, p in signature.parameters.items()}
+
+
+@pytest.mark.parametrize("group", ["objective", "init", "schedule", "method"])
+def test_every_choice_is_a_function_of_the_same_name(group):
+    """What `gdlab list` offers, Python has, and it makes the same."""
+    room = getattr(gdlab, f"{group}s")
+    for path in sorted((CONF.parent / group).glob("*.yaml")):
+        assert path.stem in room.__all__
+        params = yaml.safe_load(path.read_text())
+        name = params.pop("name")
+        if group in ("objective", "method"):
+            own, made = getattr(room, path.stem)(), registry.build(group, name, params)
+            assert own.f is made.f if group == "objective" else own == made
+            for key, value in (getattr(made, "data", None) or {}).items():
+                np.testing.assert_array_equal(own.data[key], value)
+        else:  # starts need an x, a horizon is the run's steps
+            assert path.stem == name
 
 
 def test_every_objective_is_a_choice():

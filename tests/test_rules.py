@@ -14,7 +14,8 @@ import optax
 import pytest
 from driver import descend
 
-from gdlab import methods, registry, schedules
+import gdlab
+from gdlab import inits, methods, objectives, registry, schedules
 from gdlab.types import Facts, MissingFact
 
 # Three lanes descend on a quadratic (w = 1) and three on Rosenbrock's function (w = 0).
@@ -491,30 +492,18 @@ def test_backtracking_takes_no_trial_without_a_gradient(
     assert not np.isfinite(jax.grad(f)(x + p / 2)).all()
     u, state = rule.update(p, rule.init(x), x, value=value, grad=g, value_fn=f)
     assert float(state.step_size) == 0.25
-    assert not state.failed
     assert np.isfinite(jax.grad(f)(x + u)).all()
-    _, state = rule.update(-p, state, x, value=value, grad=g, value_fn=f)
-    assert state.failed
 
 
-def test_polyak_says_where_its_minimum_is_wrong() -> None:
-    """Above the known minimum it is refused; where none is known, its state says that it failed."""
+def test_polyak_refuses_a_minimum_above_the_known_one() -> None:
+    """It would stand still where f reaches it; where no minimum is known, it is believed."""
     rule = schedules.polyak(f_star=0.5)
-    for facts, wrong in ((FACTS, True), (Facts(), False), (Facts(f_star=0.5), False)):
-        if wrong:
-            with pytest.raises(
-                ValueError, match="f_star=0.5 takes a minimum, .* falls to 0; leave"
-            ):
-                rule.params["f_star"](facts)
-        else:
-            assert rule.params["f_star"](facts) == 0.5
-    step = rule.transform(eta=1.0, f_star=0.5)
-    for x, failed in ((2.0, False), (1.0, True)):
-        x = jnp.array([x])
-        g = x
-        u, state = step.update(-g, step.init(x), value=x[0] ** 2 / 2, grad=g)
-        assert bool(state.failed) is failed
-        assert bool(jnp.any(u != 0)) is not failed
+    with pytest.raises(ValueError, match=r"f_star=0.5 takes a minimum, .* falls to 0; leave"):
+        rule.params["f_star"](FACTS)
+    for facts in (Facts(), Facts(f_star=0.5), Facts(f_star=0.7)):
+        assert rule.params["f_star"](facts) == 0.5
+    with pytest.raises(MissingFact, match=r"f_star=0\.5 takes a minimum, and booth"):
+        gdlab.descend(objectives.booth(), [3.0, 1.0], schedule=rule)
 
 
 def test_exact_search_on_a_saddle_falls_without_bound() -> None:
@@ -613,6 +602,65 @@ def test_a_bad_number_is_named(kind: str, name: str, params: dict[str, Any], key
     with pytest.raises(registry.UsageError, match=f"{key}.*=.*") as error:
         registry.build(kind, name, params)
     assert "\n" not in str(error.value)
+    with pytest.raises(registry.UsageError) as called:
+        getattr({"schedule": schedules, "method": methods}[kind], name)(**params)
+    assert str(called.value) == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: schedules.constant(0.1, unit="1/l"),
+            r"schedule\.unit=1/l: takes 'absolute'",
+        ),
+        (
+            lambda: schedules.constant(np.ones(2)),
+            r"eta=\[1\.0, 1\.0\]: takes a valid number",
+        ),
+        (lambda: schedules.constant(0.1, "1/L", 3), "schedule=constant: takes 2 arguments, got 3"),
+        (lambda: schedules.constant(0.1, eta=0.2), r"schedule\.eta=0.2: is given twice"),
+        (
+            lambda: schedules.constant(ete=0.2),
+            r"schedule\.ete=0.2: .*; did you mean eta",
+        ),
+        (lambda: inits.point(), r"init\.x is missing: point takes float"),
+        (lambda: inits.uniform(samples=1.5), r"init\.samples=1.5: takes a valid integer"),
+        (lambda: objectives.monomial(5), r"objective\.power=5: takes 2, 3 or 4"),
+    ],
+)
+def test_a_call_from_python_is_checked_as_a_command_line_is(
+    call: Callable[[], Any], says: str
+) -> None:
+    with pytest.raises(registry.UsageError, match=says):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        (
+            np.ones(9),
+            r"schedule mine: sizes takes a function of the steps",
+        ),
+        (lambda t: np.ones(9)[t], r"sizes is asked for the steps t = 0 to 9 and is too short"),
+        (lambda t: 0.1, r"gives an array of shape \(\), float64; takes 1"),
+        (lambda t: np.full((len(t), 2), 0.1), r"gives an array of shape \(\d+, 2\)"),
+        (lambda t: 1j * t, "complex128; takes 1"),
+    ],
+)
+def test_step_sizes_that_are_none_are_refused_in_one_line(sizes: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as error:
+        gdlab.descend(
+            objectives.booth(), [1.0, 1.0], schedule=gdlab.Schedule("mine", sizes=sizes), steps=9
+        )
+    assert "\n" not in str(error.value)
+
+
+def test_arrays_and_numbers_of_numpy_are_taken_as_lists_and_numbers() -> None:
+    assert schedules.constant(np.float32(0.5)) == schedules.constant(0.5)
+    assert objectives.quadratic(spectrum=np.array([1.0, 2.0])).facts.L == 2.0
+    assert objectives.rosenbrock(dim=np.int64(3)).dim == 3
 
 
 @pytest.mark.parametrize("kind", ["method", "schedule"])

@@ -199,8 +199,8 @@ def test_the_bound_holds(name: str) -> None:
     assert np.max(measured / np.asarray(promised)) >= share
 
 
-# Worst cases over all functions of a class, |x_0 - x*| = 1 and L = 1: semidefinite programs of PEPit
-# 0.4, solved by Clarabel to about 1e-7. mu is 0.1 for the strongly convex.
+# Worst cases over all functions of a class, |x_0 - x*| = 1 and L = 1: semidefinite programs of
+# PEPit, solved by Clarabel to about 1e-7. mu is 0.1 for the strongly convex.
 WORST = [
     *((theory.convex_bound, (1.0, eta, 1.0, t), worst) for eta, t, worst in (
         (0.3, 1, 0.3125), (1.0, 1, 0.1666667), (1.0, 3, 0.0714286), (1.0, 8, 0.0294118),

@@ -13,7 +13,16 @@ from gdlab.objectives.rippled import ackley, griewank
 from gdlab.objectives.rosenbrock import rosenbrock
 from gdlab.objectives.separable import double_well, rastrigin, styblinski_tang
 from gdlab.objectives.tanh_network import tanh_network
-from gdlab.objectives.textbook import half_square, monomial, saddle, three_minima
+from gdlab.objectives.textbook import (
+    fig4_2_maximum,
+    fig4_2_minimum,
+    fig4_2_saddle,
+    fig4_6,
+    half_square,
+    monomial,
+    saddle,
+    three_minima,
+)
 
 __all__ = [
     "ackley",
@@ -22,6 +31,10 @@ __all__ = [
     "branin",
     "crossed_valleys",
     "double_well",
+    "fig4_2_maximum",
+    "fig4_2_minimum",
+    "fig4_2_saddle",
+    "fig4_6",
     "griewank",
     "half_square",
     "himmelblau",

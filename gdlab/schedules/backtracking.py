@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from gdlab import registry
 from gdlab.schedules.units import between, positive
@@ -25,10 +25,9 @@ ROUNDING = 64
 
 
 class BacktrackingState(NamedTuple):
-    """The step just taken (0 if none was acceptable), whether none was, and trial points spent."""
+    """The step just taken (0 if none was acceptable), and the trial points spent."""
 
     step_size: Float[Array, ""]
-    failed: Bool[Array, ""]
     f_evals: Int[Array, ""]
 
 
@@ -43,9 +42,7 @@ def armijo_search(
     """
 
     def init(x: Float[Array, " d"]) -> BacktrackingState:
-        return BacktrackingState(
-            jnp.zeros((), x.dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
-        )
+        return BacktrackingState(jnp.zeros((), x.dtype), jnp.zeros((), jnp.int32))
 
     def update(
         p: Float[Array, " d"],
@@ -90,7 +87,7 @@ def armijo_search(
         eta = jnp.where(found, eta, 0)
         # 0 * p is NaN where p overflowed.
         step = jnp.where(found, eta * p, 0)
-        return step, BacktrackingState(eta, ~found, state.f_evals + evals)
+        return step, BacktrackingState(eta, state.f_evals + evals)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

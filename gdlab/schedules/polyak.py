@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from gdlab import registry
 from gdlab.schedules.units import OBJECTIVE, positive
@@ -16,10 +16,9 @@ from gdlab.types import Facts, Schedule
 
 
 class PolyakState(NamedTuple):
-    """The step just taken, and whether there was none: f <= f*, or p points uphill."""
+    """The step just taken: 0 where f <= f*, or where p points uphill."""
 
     step_size: Float[Array, ""]
-    failed: Bool[Array, ""]
 
 
 def to_the_minimum(eta: Any, f_star: Any) -> optax.GradientTransformationExtraArgs:
@@ -29,7 +28,7 @@ def to_the_minimum(eta: Any, f_star: Any) -> optax.GradientTransformationExtraAr
     """
 
     def init(x: Float[Array, " d"]) -> PolyakState:
-        return PolyakState(jnp.zeros((), x.dtype), jnp.zeros((), bool))
+        return PolyakState(jnp.zeros((), x.dtype))
 
     def update(
         p: Float[Array, " d"],
@@ -43,7 +42,7 @@ def to_the_minimum(eta: Any, f_star: Any) -> optax.GradientTransformationExtraAr
         slope = jnp.sum(p * grad)
         size = jnp.where(slope < 0, eta * jnp.maximum(value - f_star, 0) / -slope, 0)
         size = size.astype(p.dtype)
-        return size * p, PolyakState(size, ~(size > 0))
+        return size * p, PolyakState(size)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
