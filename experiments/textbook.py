@@ -232,7 +232,8 @@ def _figure_4_3_steps(runs: pd.DataFrame, ends: pd.DataFrame) -> Figure:
     sweep = runs[runs["sweep"] == "fig4_3_steps"].sort_values("schedule.eta")
     starts = sweep["starts"].to_numpy(int)
     columns = {NAMES[i]: f"share_reached_{i}" for i in NAMES} | {"plateau": "share_plateau"}
-    share = {name: sweep[column].fillna(0.0).to_numpy(float) for name, column in columns.items()}
+    found = sweep.reindex(columns=columns.values()).fillna(0.0).astype(float)
+    share = {name: found[column].to_numpy() for name, column in columns.items()}
     share["no rest"] = 1 - sum(share.values())
     shares.draw_shares(ax, sweep["schedule.eta"].to_numpy(float), starts, share, COLOURS)
     x, _, slope = graph(ends, "fig4_3_f")

@@ -57,6 +57,8 @@ VARIANTS = [
     ("matrix_factorization", {"spectrum": [3.0, 2.0, 1.0], "rank": 2}),
     ("matrix_factorization", {"spectrum": [2.0, 2.0]}),
     ("tanh_network", {"width": 4}),
+    *((name, {"dim": 5}) for name in ("sum_squares", "trid", "zakharov", "dixon_price")),
+    *((name, {"dim": 4}) for name in ("levy", "michalewicz", "egg_crate")),
 ]
 CASES = [
     (name, {})
@@ -300,6 +302,20 @@ def test_published_inventory(name):
     assert sum(map(len, PUBLISHED[name].values())) == len(points.x)
     for index, values in PUBLISHED[name].items():
         assert np.allclose(np.sort(points.value[points.index == index]), values, rtol=0, atol=1e-8)
+
+
+def test_published_minima():
+    """C. Vanaret et al. (2020), More, Garbow and Hillstrom (1981), and Surjanovic and Bingham."""
+    x = objectives.michalewicz(2).facts.minimizers[0]
+    # Published as 2.20290552014618; this is the root at 40 digits (mpmath).
+    np.testing.assert_allclose(x, [2.2029055201726093, np.pi / 2], rtol=0, atol=1e-15)
+    for dim, value in ((2, -1.8013034100985537), (5, -4.687658179088), (10, -9.660151715641)):
+        assert abs(objectives.michalewicz(dim).facts.f_star - value) < 2e-12
+    points = objectives.freudenstein_roth().facts.critical_points
+    np.testing.assert_allclose(points.x[2], [11.4127789869021, -0.896805253274477], atol=1e-12)
+    assert abs(points.value[2] - 48.984253679240) < 1e-12 * 49
+    assert objectives.trid(6).facts.f_star == -50
+    assert objectives.trid(10).facts.f_star == -210
 
 
 def test_published_minimum_of_logistic_regression():

@@ -23,7 +23,7 @@ sweeps:
   many: [objective=half_square, init=uniform, init.samples=7, schedule.eta=0.5, steps=60]
 """
 PYTHON = """\
-from gdlab.figures import curves
+from gdlab.figures.curves import curve_figure
 from gdlab import Claim
 
 QUESTION = "How fast?"
@@ -43,7 +43,7 @@ def table(runs):
 
 
 def figures(curves):
-    return {"rates": curves.curve_figure(curves, by="schedule.eta")}
+    return {"rates": curve_figure(curves, by="schedule.eta")}
 """
 
 
