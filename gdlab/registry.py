@@ -15,7 +15,7 @@ import os
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -57,6 +57,7 @@ def suggest(name: str, known: list[str]) -> str:
 
 def _decorator(kind: str) -> Callable[[F], F]:
     def add(factory: F) -> F:
+        """Registers the factory; what it returns checks its arguments as a configuration's are."""
         name = factory.__name__
         before = _factories[kind].get(name)
         if before is not None and before.__module__ != factory.__module__:
@@ -65,11 +66,40 @@ def _decorator(kind: str) -> Callable[[F], F]:
                 f"{before.__module__}; rename the new one"
             )
         _factories[kind][name] = factory
-        return factory
+        return factory if kind == "probe" else _checked(kind, factory)
 
     add.__name__ = kind
     add.__doc__ = f"Register a factory, by its function name, as a choice of `{kind}=`."
     return add
+
+
+def _checked(kind: str, factory: F) -> F:
+    """The factory for calls from Python: it refuses what a command line refuses, in its words.
+
+    An array counts as the list of its numbers.
+    """
+
+    @functools.wraps(factory)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        name = factory.__name__
+        keys = keys_of(factory)
+        if len(args) > len(keys):
+            raise UsageError(f"{kind}={name}: takes {len(keys)} arguments, got {len(args)}")
+        given = dict(zip(keys, args, strict=False))
+        for key, value in kwargs.items():
+            if key in given:
+                raise UsageError(f"{kind}.{key}={value}: is given twice")
+            given[key] = value
+        listed = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in given.items()}
+        resolved = _resolved(kind, name, factory, listed)
+        try:
+            return factory(**resolved)
+        except UsageError:
+            raise
+        except ValueError as error:
+            raise UsageError(f"{kind}={name}: {error}") from error
+
+    return cast(F, call)
 
 
 objective = _decorator("objective")
@@ -110,8 +140,18 @@ def resolve(
     known = factories(kind)
     if name not in known:
         raise UsageError(f"{kind}={name}: no such {kind}; {suggest(name, list(known))}")
+    return _resolved(kind, name, known[name], params, context)
+
+
+def _resolved(
+    kind: str,
+    name: str,
+    factory: Callable[..., Any],
+    params: Mapping[str, Any],
+    context: tuple[str, ...] = (),
+) -> dict[str, Any]:
     with blamed(f"{kind}={name}"):  # a type hint may name what is not there
-        parameters, hints = _signature(known[name])
+        parameters, hints = _signature(factory)
     keys = [key for key in parameters if key not in context]
     for key, value in params.items():
         if key not in keys:

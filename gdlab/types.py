@@ -168,6 +168,11 @@ class Schedule:
     def __post_init__(self) -> None:
         if (self.sizes is None) == (self.transform is None):
             raise ValueError(f"schedule {self.name}: give exactly one of sizes and transform")
+        if self.sizes is not None and not callable(self.sizes):
+            raise ValueError(
+                f"schedule {self.name}: sizes takes a function of the steps t [T] -> [T], not "
+                f"{type(self.sizes).__name__}; e.g. lambda t: steps[t % len(steps)]"
+            )
 
 
 STATUSES = ("converged", "budget", "diverged")

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from jax.flatten_util import ravel_pytree
 
-from gdlab import registry
+import gdlab
+from gdlab import objectives, registry
 from gdlab.objectives.separable import waves
 from gdlab.registry import UsageError
 
@@ -56,6 +57,8 @@ VARIANTS = [
     ("matrix_factorization", {"spectrum": [3.0, 2.0, 1.0], "rank": 2}),
     ("matrix_factorization", {"spectrum": [2.0, 2.0]}),
     ("tanh_network", {"width": 4}),
+    *((name, {"dim": 5}) for name in ("sum_squares", "trid", "zakharov", "dixon_price")),
+    *((name, {"dim": 4}) for name in ("levy", "michalewicz", "egg_crate")),
 ]
 CASES = [
     (name, {})
@@ -301,6 +304,20 @@ def test_published_inventory(name):
         assert np.allclose(np.sort(points.value[points.index == index]), values, rtol=0, atol=1e-8)
 
 
+def test_published_minima():
+    """C. Vanaret et al. (2020), More, Garbow and Hillstrom (1981), and Surjanovic and Bingham."""
+    x = objectives.michalewicz(2).facts.minimizers[0]
+    # Published as 2.20290552014618; this is the root at 40 digits (mpmath).
+    np.testing.assert_allclose(x, [2.2029055201726093, np.pi / 2], rtol=0, atol=1e-15)
+    for dim, value in ((2, -1.8013034100985537), (5, -4.687658179088), (10, -9.660151715641)):
+        assert abs(objectives.michalewicz(dim).facts.f_star - value) < 2e-12
+    points = objectives.freudenstein_roth().facts.critical_points
+    np.testing.assert_allclose(points.x[2], [11.4127789869021, -0.896805253274477], atol=1e-12)
+    assert abs(points.value[2] - 48.984253679240) < 1e-12 * 49
+    assert objectives.trid(6).facts.f_star == -50
+    assert objectives.trid(10).facts.f_star == -210
+
+
 def test_published_minimum_of_logistic_regression():
     """Malitsky and Mishchenko's setting, l2 = L / (10 n)."""
     facts = registry.build("objective", "logistic", {}).facts
@@ -378,6 +395,24 @@ def test_bad_numbers_are_refused_by_name(name, kw, says):
         registry.build("objective", name, kw)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+    with pytest.raises(UsageError) as called:
+        getattr(objectives, name)(**kw)
+    assert str(called.value) == str(error.value)
+
+
+def test_the_inventory_of_a_factorization_stays_small():
+    """60 values of rank 9 have 1.8e10 critical points up to rotation."""
+    spectrum = np.linspace(1.0, 2.0, 60)
+    o = objectives.matrix_factorization(spectrum, rank=9)
+    points = o.facts.critical_points
+    assert len(points.x) == 2
+    assert not points.complete
+    assert points.value[1] == o.facts.f_star == 0.25 * np.sum(spectrum[:-9] ** 2)
+    assert np.abs(jax.grad(o)(points.x[1])).max() < 1e-12
+    assert np.abs(jax.grad(o)(points.x[0])).max() == 0
+    assert (
+        len(objectives.matrix_factorization([4.0, 3.0, 2.0, 1.0], 2).facts.critical_points.x) == 11
+    )
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda p: p.stem)
@@ -390,6 +425,23 @@ def test_choices_describe_themselves_and_build(path):
     signature = inspect.signature(registry.factories("objective")[name])
     if path.stem == name:  # the choice shows every key, with its default
         assert params == {key: p.default for key, p in signature.parameters.items()}
+
+
+@pytest.mark.parametrize("group", ["objective", "init", "schedule", "method"])
+def test_every_choice_is_a_function_of_the_same_name(group):
+    """What `gdlab list` offers, Python has, and it makes the same."""
+    room = getattr(gdlab, f"{group}s")
+    for path in sorted((CONF.parent / group).glob("*.yaml")):
+        assert path.stem in room.__all__
+        params = yaml.safe_load(path.read_text())
+        name = params.pop("name")
+        if group in ("objective", "method"):
+            own, made = getattr(room, path.stem)(), registry.build(group, name, params)
+            assert own.f is made.f if group == "objective" else own == made
+            for key, value in (getattr(made, "data", None) or {}).items():
+                np.testing.assert_array_equal(own.data[key], value)
+        else:  # starts need an x, a horizon is the run's steps
+            assert path.stem == name
 
 
 def test_every_objective_is_a_choice():

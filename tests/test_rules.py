@@ -14,7 +14,8 @@ import optax
 import pytest
 from driver import descend
 
-from gdlab import methods, registry, schedules
+import gdlab
+from gdlab import inits, methods, objectives, registry, schedules
 from gdlab.types import Facts, MissingFact
 
 # Three lanes descend on a quadratic (w = 1) and three on Rosenbrock's function (w = 0).
@@ -463,6 +464,48 @@ def test_backtracking_on_bad_directions(
     assert bool(log_barrier(x + u) <= value)
 
 
+def by_norm(x: Any) -> Any:
+    """|x|^2, whose gradient is 0/0 at 0 by way of the norm."""
+    return jnp.linalg.norm(x) ** 2
+
+
+def by_parts(x: Any) -> Any:
+    """(x1 - 1)^2 + x2, with a square root that is not asked for at x1 <= 1 but has a slope there.
+
+    Forwards its derivative is 0 there, backwards 0 times infinity.
+    """
+    spare = jnp.where(x[0] > 1, 0 * jnp.sqrt(x[0] - 1), 0.0)
+    return (x[0] - 1) ** 2 + spare + x[1]
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "p"), [(by_norm, [2.0, 2.0], [-4.0, -4.0]), (by_parts, [3.0, 0.0], [-4.0, -1.0])]
+)
+def test_backtracking_takes_no_trial_without_a_gradient(
+    f: Callable[[Any], Any], x: list[float], p: list[float]
+) -> None:
+    """The trial with eta = 1/2 is the best there is, but the descent would end there."""
+    rule = schedules.backtracking().transform(eta0=0.5, c=1e-4, shrink=0.5, max_evals=9, grow=2.0)
+    x, p = jnp.array(x), jnp.array(p)
+    value, g = jax.value_and_grad(f)(x)
+    assert f(x + p / 2) < value
+    assert not np.isfinite(jax.grad(f)(x + p / 2)).all()
+    u, state = rule.update(p, rule.init(x), x, value=value, grad=g, value_fn=f)
+    assert float(state.step_size) == 0.25
+    assert np.isfinite(jax.grad(f)(x + u)).all()
+
+
+def test_polyak_refuses_a_minimum_above_the_known_one() -> None:
+    """It would stand still where f reaches it; where no minimum is known, it is believed."""
+    rule = schedules.polyak(f_star=0.5)
+    with pytest.raises(ValueError, match=r"f_star=0.5 takes a minimum, .* falls to 0; leave"):
+        rule.params["f_star"](FACTS)
+    for facts in (Facts(), Facts(f_star=0.5), Facts(f_star=0.7)):
+        assert rule.params["f_star"](facts) == 0.5
+    with pytest.raises(MissingFact, match=r"f_star=0\.5 takes a minimum, and booth"):
+        gdlab.descend(objectives.booth(), [3.0, 1.0], schedule=rule)
+
+
 def test_exact_search_on_a_saddle_falls_without_bound() -> None:
     rule = schedules.exact().transform(quadratic=1.0)
     x, f = jnp.array([0.5, 2.0]), lambda x: x[0] ** 2 - x[1] ** 2
@@ -474,11 +517,16 @@ def test_exact_search_on_a_saddle_falls_without_bound() -> None:
     assert state.hvp_evals == 1
 
 
-def test_secant_rules_keep_their_step_where_nothing_is_learnt() -> None:
-    """On a slope without curvature y = 0, and |s|/|y| is infinite."""
-    for schedule in (schedules.adgd(0.1), schedules.barzilai_borwein(0.1)):
-        got = descend(slope, {"w": W}, X0, methods.gradient(), schedule, 5)
-        np.testing.assert_array_equal(got.step_size, 0.1)
+def test_secant_rules_where_nothing_is_learnt() -> None:
+    """On a slope without curvature y = 0 and |s|/|y| is infinite: AdGD grows, by its own ratio."""
+    got = descend(slope, {"w": W}, X0, methods.gradient(), schedules.barzilai_borwein(0.1), 5)
+    np.testing.assert_array_equal(got.step_size, 0.1)
+    got = descend(slope, {"w": W}, X0, methods.gradient(), schedules.adgd(0.1), 12)
+    theta, eta = 1.0, [0.1, 0.1]
+    while len(eta) < 12:
+        eta.append(math.sqrt(1 + theta) * eta[-1])
+        theta = eta[-1] / eta[-2]
+    np.testing.assert_allclose(got.step_size[:, 0], eta, rtol=1e-12)
 
 
 def slope(data: Any, x: Any) -> Any:
@@ -540,6 +588,7 @@ def test_a_missing_fact_is_named(
         ("schedule", "backtracking", {"max_evals": 0}, "max_evals"),
         ("schedule", "backtracking", {"grow": 0.5}, "grow"),
         ("schedule", "polyak", {"eta": 0}, "eta"),
+        ("schedule", "polyak", {"f_star": math.nan}, "f_star"),
         ("schedule", "adgd", {"eta0": 0}, "eta0"),
         ("schedule", "barzilai_borwein", {"variant": "medium"}, "variant"),
         ("method", "heavy_ball", {"momentum": 1.0}, "momentum"),
@@ -553,6 +602,65 @@ def test_a_bad_number_is_named(kind: str, name: str, params: dict[str, Any], key
     with pytest.raises(registry.UsageError, match=f"{key}.*=.*") as error:
         registry.build(kind, name, params)
     assert "\n" not in str(error.value)
+    with pytest.raises(registry.UsageError) as called:
+        getattr({"schedule": schedules, "method": methods}[kind], name)(**params)
+    assert str(called.value) == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: schedules.constant(0.1, unit="1/l"),
+            r"schedule\.unit=1/l: takes 'absolute'",
+        ),
+        (
+            lambda: schedules.constant(np.ones(2)),
+            r"eta=\[1\.0, 1\.0\]: takes a valid number",
+        ),
+        (lambda: schedules.constant(0.1, "1/L", 3), "schedule=constant: takes 2 arguments, got 3"),
+        (lambda: schedules.constant(0.1, eta=0.2), r"schedule\.eta=0.2: is given twice"),
+        (
+            lambda: schedules.constant(ete=0.2),
+            r"schedule\.ete=0.2: .*; did you mean eta",
+        ),
+        (lambda: inits.point(), r"init\.x is missing: point takes float"),
+        (lambda: inits.uniform(samples=1.5), r"init\.samples=1.5: takes a valid integer"),
+        (lambda: objectives.monomial(5), r"objective\.power=5: takes 2, 3 or 4"),
+    ],
+)
+def test_a_call_from_python_is_checked_as_a_command_line_is(
+    call: Callable[[], Any], says: str
+) -> None:
+    with pytest.raises(registry.UsageError, match=says):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        (
+            np.ones(9),
+            r"schedule mine: sizes takes a function of the steps",
+        ),
+        (lambda t: np.ones(9)[t], r"sizes is asked for the steps t = 0 to 9 and is too short"),
+        (lambda t: 0.1, r"gives an array of shape \(\), float64; takes 1"),
+        (lambda t: np.full((len(t), 2), 0.1), r"gives an array of shape \(\d+, 2\)"),
+        (lambda t: 1j * t, "complex128; takes 1"),
+    ],
+)
+def test_step_sizes_that_are_none_are_refused_in_one_line(sizes: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as error:
+        gdlab.descend(
+            objectives.booth(), [1.0, 1.0], schedule=gdlab.Schedule("mine", sizes=sizes), steps=9
+        )
+    assert "\n" not in str(error.value)
+
+
+def test_arrays_and_numbers_of_numpy_are_taken_as_lists_and_numbers() -> None:
+    assert schedules.constant(np.float32(0.5)) == schedules.constant(0.5)
+    assert objectives.quadratic(spectrum=np.array([1.0, 2.0])).facts.L == 2.0
+    assert objectives.rosenbrock(dim=np.int64(3)).dim == 3
 
 
 @pytest.mark.parametrize("kind", ["method", "schedule"])

@@ -168,7 +168,7 @@ def bounds() -> dict[str, tuple[Any, Any, float]]:
     t = range(1, 64)
     cases: dict[str, tuple[Any, Any, float]] = {}
     gradient = worst_over_widths(schedules.constant(1.0, "1/L"), 63)[1:]
-    cases["gradient"] = gradient, [theory.convex_bound(1.0, 1.0, k) for k in t], 0.4
+    cases["gradient"] = gradient, [theory.convex_bound(1.0, 1.0, 1.0, k) for k in t], 0.4
     ends = [2**k - 1 for k in range(1, 7)]
     silver = worst_over_widths(schedules.silver(), 63)[ends]
     cases["silver"] = silver, [theory.silver_bound(1.0, 1.0, k) for k in range(1, 7)], 0.4
@@ -176,7 +176,7 @@ def bounds() -> dict[str, tuple[Any, Any, float]]:
     x0 = np.ones(20) / math.sqrt(20)
     convex = nesterov_values(methods.nesterov("convex"), lam, x0, 63)
     cases["nesterov convex"] = (
-        convex, [theory.nesterov_convex_bound(1.0, 1.0, k + 1) for k in range(64)], 1e-2,
+        convex, [theory.nesterov_convex_bound(1.0, 1.0, 1.0, k + 1) for k in range(64)], 1e-2,
     )  # fmt: skip
     strong = nesterov_values(methods.nesterov("optimal"), [1, 30, 100], [1.0, 0, 0], 63)
     cases["nesterov optimal"] = (
@@ -197,6 +197,74 @@ def test_the_bound_holds(name: str) -> None:
     measured, promised, share = cached_bounds()[name]
     assert np.all(measured <= np.asarray(promised) * (1 + 1e-12))
     assert np.max(measured / np.asarray(promised)) >= share
+
+
+# Worst cases over all functions of a class, |x_0 - x*| = 1 and L = 1: semidefinite programs of
+# PEPit, solved by Clarabel to about 1e-7. mu is 0.1 for the strongly convex.
+WORST = [
+    *((theory.convex_bound, (1.0, eta, 1.0, t), worst) for eta, t, worst in (
+        (0.3, 1, 0.3125), (1.0, 1, 0.1666667), (1.0, 3, 0.0714286), (1.0, 8, 0.0294118),
+    )),
+    *((theory.sharp_convex_bound, (1.0, eta, 1.0, t), worst) for eta, t, worst in (
+        (0.3, 1, 0.3125), (0.3, 8, 0.0862069), (1.0, 3, 0.0714286), (1.0, 8, 0.0294118),
+    )),
+    *((theory.silver_bound, (1.0, 1.0, k), worst) for k, worst in (
+        (1, 0.1306019), (2, 0.0469182), (3, 0.0184215), (4, 0.0074693),
+    )),
+    *((theory.nesterov_convex_bound, (1.0, 1.0, 1.0, t), worst) for t, worst in (
+        (1, 0.1666667), (2, 0.1), (5, 0.0357143), (9, 0.0151515),
+    )),
+    *((theory.nesterov_bound, (1.0, 0.1, 1.0, t), worst) for t, worst in (
+        (1, 0.1494465), (2, 0.0612288), (5, 0.0229326), (9, 0.0035061),
+    )),
+    (theory.exact_contraction, (1.0, 0.1), 0.6694215),
+    (theory.lojasiewicz_rate, (1.0, 0.1), 0.81),
+    # L |x_0 - x*|^2/(mean t), which was taken for a bound, is 5.8, 12.9 and 21.5 times below.
+    (theory.long_step_bound, (1.0, 1.0, 2, 8), 0.3317102),
+    (theory.long_step_bound, (1.0, 1.0, 3, 12), 0.4083252),
+    (theory.long_step_bound, (1.0, 1.0, 7, 14), 0.4802980),
+    # One pattern from a gap of Delta L D^2, from which the quadratic decrease begins.
+    (theory.long_step_bound, (1.0, 10.0, 2, 2, 1.0), 0.9555544),
+    (theory.long_step_bound, (1.0, 100.0, 3, 3, 1.0), 0.9992098),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("bound", "args", "worst"), WORST, ids=lambda v: getattr(v, "__name__", v))
+def test_no_function_is_worse_than_the_bound(bound: Any, args: Any, worst: float) -> None:
+    assert worst <= bound(*args) + 1e-7
+
+
+@pytest.mark.parametrize("pattern", [2, 3, 7, 15])
+def test_long_steps_keep_their_bound_after_whole_patterns(pattern: int) -> None:
+    """On Huber functions of all widths, the parabola among them; and close to it in the end."""
+    ends = np.unique(np.geomspace(1, 6000 // pattern, 12).astype(int)) * pattern
+    widths = np.append(np.geomspace(1e-5, 1, 60), 1e3)
+    facts = Facts(L=1.0, f_star=0.0)
+    rule, one = schedules.long_steps(pattern), np.ones((1, len(widths)))
+    got = descend(huber, {"w": widths}, one, GRADIENT, rule, int(ends[-1]), facts)
+    gap = got.value[0]
+    promised = np.array(
+        [[theory.long_step_bound(1.0, 1.0, pattern, int(t), v) for v in gap] for t in ends]
+    )
+    assert np.all(got.value[ends] <= promised * (1 + 1e-9))
+    assert np.max(got.value[ends] / promised) > 0.99
+    far = theory.long_step_bound(1.0, 1.0, pattern, pattern * 10**8)
+    assert math.isclose(far * theory.LONG_STEPS[pattern][0] * pattern * 10**8, 1.0, rel_tol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("bound", "args", "says"),
+    [
+        (theory.long_step_bound, (1.0, 1.0, 7, 10), "t=10: takes a multiple of the pattern's 7"),
+        (theory.long_step_bound, (1.0, 1.0, 5, 10), "pattern=5: takes one of 2, 3, 7"),
+        (theory.convex_bound, (2.0, 0.6, 1.0, 3), "eta=0.6: the bound takes 0 < eta <= 1/L = 0.5"),
+        (theory.sharp_convex_bound, (1.0, 1.5, 1.0, 3), "eta=1.5: the bound takes"),
+        (theory.nesterov_convex_bound, (1.0, 1.5, 1.0, 3), "eta=1.5: the bound takes"),
+    ],
+)
+def test_no_bound_is_given_where_none_holds(bound: Any, args: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        bound(*args)
 
 
 def test_lojasiewicz() -> None:

@@ -164,3 +164,24 @@ def draw_steps(
     """A descent on the graph of f: points (x_t, f_t); the first steps as arrows."""
     keep = np.isfinite(x) & np.isfinite(f)
     draw_path(ax, np.column_stack([x, f])[keep], colour, label, arrows)
+
+
+@style.styled
+def solid_axes(
+    ax: Axes,
+    x: Float[np.ndarray, " m"],
+    y: Float[np.ndarray, " k"],
+    f: Float[np.ndarray, "m k"],
+    view: tuple[float, float] = (28, -58),
+) -> Any:
+    """Puts the surface of f in the place of a panel, and returns its axes in three dimensions."""
+    figure, spec = ax.figure, ax.get_subplotspec()
+    ax.remove()
+    solid: Any = figure.add_subplot(spec, projection="3d")
+    look: dict[str, Any] = {"cmap": GROUND, "linewidth": 0.2, "edgecolor": "#7C93A6"}
+    solid.plot_surface(x[:, None], y[None], f, rstride=4, cstride=4, **look)
+    solid.set_xlabel("$x_1$", labelpad=-12)
+    solid.set_ylabel("$x_2$", labelpad=-12)
+    solid.tick_params(labelsize=6, pad=-5)
+    solid.view_init(*view)
+    return solid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -16,6 +16,9 @@ from gdlab import registry
 from gdlab.objectives.inventory import box
 from gdlab.registry import UsageError
 from gdlab.types import Array, CriticalPoints, Facts, Objective
+
+# Numbers in an inventory of matrix_factorization, n r a point.
+MOST = 2_000_000
 
 
 @lru_cache(maxsize=64)
@@ -129,7 +132,8 @@ def matrix_factorization(
     Critical points choose eigenvectors: U = (sqrt(s_i) e_i for chosen i), minima the largest. For
     rank 1 and distinct s_i these are 2 n + 1 isolated points: 0 (a maximum, index n) and
     +-sqrt(s_i) e_i with index #{s_j > s_i}. For rank > 1, U -> U Q turns them into continua with
-    null directions: the inventory names one of each, as degenerate, and the maximum at 0.
+    null directions: the inventory names one of each, as degenerate, and the maximum at 0. Where
+    that would be more than 2,000,000 numbers it names a minimum and the maximum alone.
 
     Reference: R. Ge, C. Jin, Y. Zheng, ICML 2017; X. Li et al., IEEE Trans. Inf. Theory 65
     (2019) 3489, for the symmetry.
@@ -140,19 +144,27 @@ def matrix_factorization(
     if not 1 <= rank <= n:
         raise UsageError(f"objective.rank={rank}: takes 1 to {n}, the length of the spectrum")
     distinct = len(set(spectrum)) == n
+    choices: Iterable[tuple[int, ...]]
+    count = 2 * n + 1 if rank == 1 else sum(math.comb(n, k) for k in range(rank + 1))
+    if all_listed := count * n * rank <= MOST:
+        choices = (c for k in range(rank + 1) for c in itertools.combinations(range(n), k))
+    else:
+        choices = ((), tuple(np.sort(np.argsort(-s, kind="stable")[:rank])))
     rows, values, indices = [], [], []
-    for count in range(rank + 1):
-        for chosen in itertools.combinations(range(n), count):
-            U = np.zeros((n, rank))
-            U[list(chosen), range(count)] = np.sqrt(s[list(chosen)])
-            larger = int(np.sum(s > s[chosen[0]])) if count else n * rank
-            isolated = count == 0 or (rank == 1 and np.sum(s == s[chosen[0]]) == 1)
-            for sign in (1, -1) if count and rank == 1 else (1,):
-                rows.append(sign * U.ravel())
-                values.append(0.25 * float(np.sum(np.delete(s, chosen) ** 2)))
-                indices.append(larger if isolated else -1)
+    for chosen in choices:
+        U = np.zeros((n, rank))
+        U[list(chosen), range(len(chosen))] = np.sqrt(s[list(chosen)])
+        larger = int(np.sum(s > s[chosen[0]])) if chosen else n * rank
+        isolated = not chosen or (rank == 1 and np.sum(s == s[chosen[0]]) == 1)
+        for sign in (1, -1) if chosen and rank == 1 else (1,):
+            rows.append(sign * U.ravel())
+            values.append(0.25 * float(np.sum(np.delete(s, chosen) ** 2)))
+            indices.append(larger if isolated else -1)
     points = CriticalPoints(
-        np.array(rows), np.array(values), np.array(indices), complete=rank == 1 and distinct
+        np.array(rows),
+        np.array(values),
+        np.array(indices),
+        complete=rank == 1 and distinct and all_listed,
     )
     unique = rank == 1 and np.sum(s == s.max()) == 1
     facts = Facts(

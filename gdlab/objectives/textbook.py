@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from gdlab import registry
 from gdlab.objectives.inventory import box, critical
+from gdlab.objectives.quadratic import quadratic
 from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 
@@ -86,6 +87,26 @@ def monomial(power: Literal[2, 3, 4] = 2, coefficient: float = 1.0) -> Objective
     )
     f = {2: square, 3: cube, 4: fourth}[p]
     return Objective(f, 1, {"coefficient": np.float64(c)}, name="monomial", facts=facts)
+
+
+def fig4_2_minimum() -> Objective:
+    """x^2, the left of Fig. 4.2: `monomial(2)`."""
+    return monomial(2, 1.0)
+
+
+def fig4_2_maximum() -> Objective:
+    """-x^2, the middle of Fig. 4.2: `monomial(2, -1.0)`."""
+    return monomial(2, -1.0)
+
+
+def fig4_2_saddle() -> Objective:
+    """x^3, the right of Fig. 4.2: `monomial(3)`."""
+    return monomial(3, 1.0)
+
+
+def fig4_6() -> Objective:
+    """The canyon of Fig. 4.6, condition number 5: `quadratic(H=[[3, 2], [2, 3]])`."""
+    return quadratic(H=[[3.0, 2.0], [2.0, 3.0]])
 
 
 # Fig. 4.3. A strictly increasing change of variable u(x) that nearly stands still on [-1, 1],

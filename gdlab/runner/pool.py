@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from gdlab import probes
 from gdlab.runner import loops
 from gdlab.runner.program import Lanes, Program, State
+from gdlab.schedules.units import step_sizes
 from gdlab.types import Records
 
 # A segment ends where lanes may leave the pool: where the step count has doubled, from here on.
@@ -190,7 +191,7 @@ class Pool:
         table = np.ones((self.steps, _bucket(len(self.tables), 1)), self.x0.dtype)
         if self.program.schedule is None:
             for column, sizes in enumerate(self.tables):
-                table[: len(t), column] = sizes(t)
+                table[: len(t), column] = step_sizes(sizes, t)
         return table
 
     def _records(self, end: np.ndarray, tail: np.ndarray | None) -> Records:

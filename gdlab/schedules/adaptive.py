@@ -43,11 +43,12 @@ def _secant(eta0: Any, rule: Any) -> optax.GradientTransformationExtraArgs:
     ) -> tuple[Float[Array, " d"], SecantState]:
         s, y = x - state.x, grad - state.g
         last = state.step_size
-        # Where x stood still, or g did (a slope without curvature), there is nothing to learn.
         eta = rule(s, y, state)
-        learnt = (jnp.sum(s * s) > 0) & jnp.isfinite(eta) & (eta > 0)
-        eta = jnp.where(learnt, eta, last)
-        ratio = jnp.where(learnt, eta / last, state.ratio)
+        # Where x stood still there is nothing to learn. Where g did (a slope without curvature),
+        # the step is kept, and has a ratio of 1 to the one before, from which it may grow.
+        moved = jnp.sum(s * s) > 0
+        eta = jnp.where(moved & jnp.isfinite(eta) & (eta > 0), eta, last)
+        ratio = jnp.where(moved, eta / last, state.ratio)
         return eta * p, SecantState(eta, ratio, x, grad)
 
     return optax.GradientTransformationExtraArgs(init, update)

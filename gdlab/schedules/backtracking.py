@@ -60,16 +60,18 @@ def armijo_search(
         first = jnp.where(last > 0, jnp.minimum(eta0, grow * last), eta0).astype(x.dtype)
 
         def acceptable(eta: Float[Array, ""]) -> Array:
-            after, slope_after = jax.jvp(
-                lambda e: value_fn(x + e * p), (eta,), (jnp.ones_like(eta),)
-            )
+            # The whole gradient, since the slope along p may be finite where it is not, and the
+            # descent would end there; it costs no more than the slope alone.
+            after, grad_after = jax.value_and_grad(value_fn)(x + eta * p)
+            slope_after = jnp.sum(p * grad_after)
+            usable = jnp.isfinite(after) & jnp.all(jnp.isfinite(grad_after))
             # Near a minimum f's decrease drowns in rounding while its slope does not. On a
             # parabola phi(eta) Armijo's condition is phi'(eta) <= (2c - 1) phi'(0) (Hager and
             # Zhang 2005, eq. 4.1), which stands in where f is level to within its noise.
             level = jnp.abs(after - value) <= noise
             by_slope = slope_after <= (2 * c - 1) * slope
-            by_value = (after <= value + c * eta * slope) & jnp.isfinite(after)
-            return jnp.where(level, by_slope, by_value)
+            by_value = after <= value + c * eta * slope
+            return jnp.where(level, by_slope, by_value) & usable
 
         def going(trial: tuple[Array, Array, Array]) -> Array:
             _, evals, found = trial
@@ -108,7 +110,8 @@ def backtracking(
         grow: warm start: the first trial is min(eta0, grow * last step), grow >= 1. None starts
             every search at eta0.
 
-    Each trial counts as one of `f_evals`; it gives f and its slope along p.
+    A trial where f or its gradient is not finite is refused. Each trial counts as one of
+    `f_evals`; it gives f and its gradient.
 
     Needs: nothing.
     Guarantee: with the gradient and f L-smooth, eta_t >= min(eta0, 2 (1 - c) shrink/L), so f

@@ -76,8 +76,9 @@ def long_steps(
         eta: multiple of `unit`; the guarantee is for eta = 1 with unit 1/L.
 
     Needs: L.
-    Guarantee: f convex: f(x_t) - f* <= L |x_0 - x*|^2 / (mean t) + O(1/t^2) at the end of each
-        pattern (`theory.long_step_bound`).
+    Guarantee: f convex, |x - x*| <= D where f(x) <= f(x_0): f(x_t) - f* <= L D^2 / (mean t) +
+        O(1/t^2) at the end of each pattern, after a long time in which f hardly falls
+        (`theory.long_step_bound`).
     Reference: Grimmer (2024), Provably Faster Gradient Descent via Long Steps, table 1.
     """
     return Schedule("long_steps", scale=scale("long_steps", eta, unit), sizes=Pattern(pattern))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from gdlab.types import Facts, Schedule
 
 
 class PolyakState(NamedTuple):
-    """The step just taken."""
+    """The step just taken: 0 where f <= f*, or where p points uphill."""
 
     step_size: Float[Array, ""]
 
@@ -48,10 +49,26 @@ def to_the_minimum(eta: Any, f_star: Any) -> optax.GradientTransformationExtraAr
 
 @dataclass(frozen=True)
 class KnownMinimum:
-    """f*, from the facts."""
+    """f*, as given or else from the facts.
+
+    Raises:
+        MissingFact: (when called) f* is neither given nor known.
+        ValueError: (when called) the one given is above the known one, beyond rounding: descent
+            would stand still where it reaches it.
+    """
+
+    given: float | None = None
 
     def __call__(self, facts: Facts) -> float:
-        return facts.need("polyak", OBJECTIVE, "f_star")[0]
+        known = facts.f_star
+        if self.given is None:
+            return facts.need("polyak", OBJECTIVE, "f_star")[0]
+        if known is not None and self.given > known + 1e-9 * max(1.0, abs(known)):
+            raise ValueError(
+                f"polyak with f_star={self.given:g} takes a minimum, and {OBJECTIVE} falls to "
+                f"{known:g}; leave f_star out"
+            )
+        return self.given
 
 
 @registry.schedule
@@ -60,7 +77,8 @@ def polyak(eta: float = 1.0, f_star: float | None = None) -> Schedule:
 
     Args:
         eta: factor, 0 < eta < 2.
-        f_star: the minimum; None takes it from the objective's facts.
+        f_star: the minimum; None takes it from the objective's facts. No step is taken where
+            f <= f_star, and one below the minimum leaves steps that never settle.
 
     Needs: f_star.
     Guarantee: f convex: |x_t - x*| never grows (eta <= 2); f convex and L-smooth:
@@ -69,8 +87,10 @@ def polyak(eta: float = 1.0, f_star: float | None = None) -> Schedule:
         Revisiting the Polyak Step Size.
     """
     positive("eta", eta)
+    if f_star is not None and not isfinite(f_star):
+        raise ValueError(f"f_star={f_star}: takes a finite number, or null")
     return Schedule(
         "polyak",
         transform=to_the_minimum,
-        params={"eta": eta, "f_star": KnownMinimum() if f_star is None else f_star},
+        params={"eta": eta, "f_star": KnownMinimum(f_star)},
     )

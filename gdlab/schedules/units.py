@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Float, Int
+
+from gdlab.errors import UsageError
 from gdlab.types import Facts, FromFacts
 
 Unit = Literal["absolute", "1/L", "2/(L+mu)", "4/(3L+mu)", "4/(sqrt(L)+sqrt(mu))^2"]
@@ -49,6 +54,30 @@ def scale(schedule: str, eta: float, unit: Unit) -> float | FromFacts:
     """
     positive("eta", eta)
     return float(eta) if unit == "absolute" else Scale(schedule, float(eta), unit)
+
+
+def step_sizes(sizes: Callable[..., Any], t: Int[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
+    """sizes(t), checked.
+
+    A descent asks for the step after its last one too, and for more where it looks for cycles.
+
+    Raises:
+        UsageError: it gives none so far, or other than one real number a step.
+    """
+    asked = f"sizes is asked for the steps t = {t[0]} to {t[-1]}"
+    try:
+        found = np.asarray(sizes(t))
+    except IndexError as error:
+        raise UsageError(
+            f"schedule: {asked} and is too short: {error}; e.g. "
+            "lambda t: table[np.minimum(t, len(table) - 1)] keeps its last"
+        ) from error
+    if found.shape != t.shape or found.dtype.kind not in "biuf":
+        raise UsageError(
+            f"schedule: {asked} and gives an array of shape {found.shape}, {found.dtype}; takes "
+            f"{len(t)}"
+        )
+    return found
 
 
 def positive(name: str, value: float) -> None:
