@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from gdlab import registry
@@ -57,8 +58,10 @@ def sums(
 ) -> Mapping[str, Any]:
     """What the columns of every descent are made of, at one step (see `columns`).
 
-    Square roots and the arc tangent are left to whoever keeps the record: under AVX, XLA takes
-    square roots lane by lane, and they would cost more than all else.
+    Products with g and u are in units of powers of two, in which they neither overflow nor
+    underflow; 1/g is that of g, and that of u cancels. Square roots and the arc tangent are left
+    to whoever keeps the record: under AVX, XLA takes square roots lane by lane, and they would
+    cost more than all else.
 
     Args:
         x, grad, update: `[d]`, or tuples of the coordinates where these are carried apart.
@@ -66,12 +69,15 @@ def sums(
         minimizers: `[k, d]`, or None.
     """
     x, g, u = (_parts(v) for v in (x, grad, update))
+    g_unit, u_unit = _one_over(g), _one_over(u)
+    g, u = (tuple(vi * one for vi in v) for v, one in ((g, g_unit), (u, u_unit)))
     gg, ug = dot(g, g), dot(u, g)
     slant = ug / gg
     across = tuple(ui - slant * gi for ui, gi in zip(u, g, strict=True))  # what is not along g
     seen = {
         "loss": value,
         "step_size": step_size,
+        "1/g": g_unit,
         "|g|^2": gg,
         "|u|^2": dot(u, u),
         "u'g": ug,
@@ -81,6 +87,23 @@ def sums(
         away = zip(x, jnp.split(minimizers, len(x), axis=-1), strict=True)
         seen["distance^2"] = jnp.min(sum(jnp.sum((xi - at) ** 2, axis=-1) for xi, at in away))
     return seen
+
+
+def _one_over(v: tuple[Array, ...]) -> Float[Array, ""]:
+    """A power of two near 1/max |v|: in that unit squares neither overflow nor underflow.
+
+    Powers of two change no bit of what is computed in them. The exponent is taken from the number
+    as it is stored, which costs less than a logarithm.
+    """
+    most = jnp.max(jnp.abs(v[0]))
+    for part in v[1:]:
+        most = jnp.maximum(most, jnp.max(jnp.abs(part)))
+    wide = most.dtype == jnp.float64
+    word, digits, bias = (jnp.int64, 52, 1023) if wide else (jnp.int32, 23, 127)
+    # Not above the power whose reciprocal is a normal number; inf and NaN go on by the squares.
+    most = jnp.where(most < 2.0 ** (bias - 1), most, 2.0 ** (bias - 1)).astype(most.dtype)
+    exponent = lax.bitcast_convert_type(most, word) >> digits
+    return lax.bitcast_convert_type((2 * bias - exponent) << digits, most.dtype)
 
 
 def dot(a: Any, b: Any) -> Float[Array, ""]:
@@ -105,10 +128,11 @@ def columns(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     gg, uu, ug = rest.pop("|g|^2"), rest.pop("|u|^2"), rest.pop("u'g")
     across = rest.pop("|across|^2")
     with np.errstate(all="ignore"):  # where a descent has left the finite numbers
+        g_unit = 1 / np.asarray(rest.pop("1/g"), float)
         grad_norm = np.sqrt(gg)
         made = {
-            "grad_norm": grad_norm,
-            "slope": ug / np.sqrt(uu),
+            "grad_norm": grad_norm * g_unit,
+            "slope": ug / np.sqrt(uu) * g_unit,
             "angle": np.arctan2(grad_norm * np.sqrt(across), -ug),
         }
         if "distance^2" in rest:
