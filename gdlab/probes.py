@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from gdlab import registry
@@ -69,7 +68,7 @@ def sums(
         minimizers: `[k, d]`, or None.
     """
     x, g, u = (_parts(v) for v in (x, grad, update))
-    g_unit, u_unit = _one_over(g), _one_over(u)
+    g_unit, u_unit = unit(dot(g, g)), unit(dot(u, u))
     g, u = (tuple(vi * one for vi in v) for v, one in ((g, g_unit), (u, u_unit)))
     gg, ug = dot(g, g), dot(u, g)
     slant = ug / gg
@@ -89,21 +88,14 @@ def sums(
     return seen
 
 
-def _one_over(v: tuple[Array, ...]) -> Float[Array, ""]:
-    """A power of two near 1/max |v|: in that unit squares neither overflow nor underflow.
+def unit(square: Any) -> Any:
+    """A power of two s for vectors v with |v|^2 = square: |s v|^2 neither over- nor underflows.
 
-    Powers of two change no bit of what is computed in them. The exponent is taken from the number
-    as it is stored, which costs less than a logarithm.
+    1 wherever that is true of |v|^2 itself; powers of two change no bit of what they scale.
     """
-    most = jnp.max(jnp.abs(v[0]))
-    for part in v[1:]:
-        most = jnp.maximum(most, jnp.max(jnp.abs(part)))
-    wide = most.dtype == jnp.float64
-    word, digits, bias = (jnp.int64, 52, 1023) if wide else (jnp.int32, 23, 127)
-    # Not above the power whose reciprocal is a normal number; inf and NaN go on by the squares.
-    most = jnp.where(most < 2.0 ** (bias - 1), most, 2.0 ** (bias - 1)).astype(most.dtype)
-    exponent = lax.bitcast_convert_type(most, word) >> digits
-    return lax.bitcast_convert_type((2 * bias - exponent) << digits, most.dtype)
+    far, bits = (140, 600) if square.dtype == jnp.float64 else (15, 100)
+    one = jnp.where(square < 10.0 ** (-2 * far), 2.0**bits, 1.0)
+    return jnp.where(square > 10.0 ** (2 * far), 2.0**-bits, one).astype(square.dtype)
 
 
 def dot(a: Any, b: Any) -> Float[Array, ""]:

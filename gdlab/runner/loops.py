@@ -118,6 +118,8 @@ class _Block:
         self.program, self.lanes = program, lanes
         self._step = jax.vmap(partial(step.taken, program, shared), in_axes=axes, out_axes=-1)
         self._held = jax.vmap(partial(step.held, program, shared), in_axes=axes, out_axes=-1)
+        in_unit = partial(step.held_in_unit, program, shared)
+        self._held_in_unit = jax.vmap(in_unit, in_axes=(*axes, -1), out_axes=-1)
         self._own = jax.vmap(partial(step.taken, program, shared), in_axes=-1, out_axes=-1)
 
     def step(self, state: State, table: Array, k: Any) -> Step:
@@ -127,6 +129,10 @@ class _Block:
     def held(self, state: State, table: Array, k: Any) -> State:
         """The step k of the lanes that are to take it."""
         return self._held(self.lanes, state, self._size(table, k))
+
+    def held_in_unit(self, state: State, table: Array, k: Any, unit: Array) -> tuple[State, Array]:
+        """As `held`, with |g|^2 in a unit that follows it."""
+        return self._held_in_unit(self.lanes, state, self._size(table, k), unit)
 
     def own(self, state: State, table: Array, k: Int[Array, " B"]) -> Step:
         """A step of each lane at a time of its own."""
@@ -203,7 +209,8 @@ class _Bursts:
             kept, i = self._keep(kept, i, k + 1, after.state)
             # jnp.minimum, which NaN stays in, would cost a third of the step: this one passes NaN
             # by, which comes in by the sum.
-            least = jnp.where(after.gg < least, after.gg, least) + 0 * after.gg
+            gg = after.gg()
+            least = jnp.where(gg < least, gg, least) + 0 * gg
             return after.state.x, after.state.rule, least, i, kept
 
         def careful(k: Any, carry: Any) -> Any:
@@ -246,7 +253,7 @@ class _Bursts:
         made: tuple[Rows, ...] = (replace(seen, table=put(table, K, _without("x", last.seen))),)
         if block.program.keep_path:
             made += (Rows(end.kept, ("x",), ((len(end.state.x),),)),)
-        return Segment(end.state, made, last.going)
+        return Segment(end.state, made, last.going(block.lanes.gtol))
 
 
 def _square(gtol: Array) -> Array:
@@ -260,8 +267,8 @@ def _stretches(
     """Record point after record point, each looked at on its way, and the steps between."""
     lanes, K = block.lanes, marks.shape[0] - 1
 
-    def careful(k: Any, state: State) -> State:
-        return block.held(state, sizes, k)
+    def careful(k: Any, carry: Any) -> Any:
+        return block.held_in_unit(carry[0], sizes, k, carry[1])
 
     def record(carry: Any) -> Any:
         i, k, state, going, table, _ = carry
@@ -272,9 +279,10 @@ def _stretches(
         after = block.own(state, sizes, at)
         table = put(table, jnp.where(ending, K, i), after.seen)
         until = jnp.where(ending, k, marks[i + 1])
-        state = step.where(after.going & ~ending, after.state, state)
-        state = lax.fori_loop(k + 1, until, careful, state)
-        return i + 1, until, state, after.going, table, ending
+        going = after.going(lanes.gtol)
+        state = step.where(going & ~ending, after.state, state)
+        state, _ = lax.fori_loop(k + 1, until, careful, (state, after.seen["1/g"]))
+        return i + 1, until, state, going, table, ending
 
     seen = block.rows(state, K)
     begin = state.t.max()  # every lane that still goes on has taken as many steps
