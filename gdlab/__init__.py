@@ -1,12 +1,17 @@
 """gdlab: a laboratory for gradient descent.
 
-The names below are loaded when they are first used, so that `import gdlab` costs nothing.
+The names below are loaded when they are first used, so that `import gdlab` costs nothing. It writes
+XLA's flags into the environment, which jax reads once, and changes nothing of jax.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
+
+from gdlab import numerics as _numerics
+
+_numerics.prepare()
 
 __version__ = "0.1.0"
 
@@ -19,6 +24,7 @@ _HOMES = {
     "Record": "gdlab.types",
     "Records": "gdlab.types",
     "Verdict": "gdlab.types",
+    "configure": "gdlab.numerics",
     "descend": "gdlab.api",
     "census": "gdlab.critical.census",
     "basins": "gdlab.critical.basins",

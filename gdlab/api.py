@@ -1,4 +1,4 @@
-"""The conductor: configurations -> jobs -> records -> tracked runs."""
+"""Descents from Python: `descend` computes and judges, and tracks nothing."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gdlab import numerics
-
-numerics.configure()  # before the rooms below start jax
-
-from gdlab import registry  # noqa: E402
-from gdlab.errors import UsageError  # noqa: E402
-from gdlab.launch.campaign import Listener, Outcome, Plan, Settings, carry_out  # noqa: E402
-from gdlab.runner import sweep  # noqa: E402
-from gdlab.types import Method, Objective, Record, Records, Schedule  # noqa: E402
+from gdlab import numerics, registry
+from gdlab.errors import UsageError
+from gdlab.launch.campaign import Listener, Outcome, Plan, Settings, carry_out
+from gdlab.runner import sweep, tracing
+from gdlab.types import Method, Objective, Record, Records, Schedule
 
 __all__ = ["Listener", "Outcome", "Plan", "Settings", "carry_out", "descend", "judged"]
 
@@ -28,6 +24,7 @@ TAKES = {
 }
 
 
+@numerics.computing()
 def descend(
     objective: Objective,
     x0: Any,
@@ -72,6 +69,7 @@ def descend(
     ):
         if not isinstance(value, kind):
             raise UsageError(f"{key}={_shown(value)}: takes {TAKES[key]}")
+    objective = tracing.checked(objective, objective.name)
     gtol = registry.check("gtol", gtol, float)
     points = registry.check("points", points, int)
     if points < 0:

@@ -57,8 +57,10 @@ def sums(
 ) -> Mapping[str, Any]:
     """What the columns of every descent are made of, at one step (see `columns`).
 
-    Square roots and the arc tangent are left to whoever keeps the record: under AVX, XLA takes
-    square roots lane by lane, and they would cost more than all else.
+    Products with g and u are in units of powers of two, in which they neither overflow nor
+    underflow; 1/g is that of g, and that of u cancels. Square roots and the arc tangent are left
+    to whoever keeps the record: under AVX, XLA takes square roots lane by lane, and they would
+    cost more than all else.
 
     Args:
         x, grad, update: `[d]`, or tuples of the coordinates where these are carried apart.
@@ -66,12 +68,15 @@ def sums(
         minimizers: `[k, d]`, or None.
     """
     x, g, u = (_parts(v) for v in (x, grad, update))
+    g_unit, u_unit = unit(dot(g, g)), unit(dot(u, u))
+    g, u = (tuple(vi * one for vi in v) for v, one in ((g, g_unit), (u, u_unit)))
     gg, ug = dot(g, g), dot(u, g)
     slant = ug / gg
     across = tuple(ui - slant * gi for ui, gi in zip(u, g, strict=True))  # what is not along g
     seen = {
         "loss": value,
         "step_size": step_size,
+        "1/g": g_unit,
         "|g|^2": gg,
         "|u|^2": dot(u, u),
         "u'g": ug,
@@ -81,6 +86,16 @@ def sums(
         away = zip(x, jnp.split(minimizers, len(x), axis=-1), strict=True)
         seen["distance^2"] = jnp.min(sum(jnp.sum((xi - at) ** 2, axis=-1) for xi, at in away))
     return seen
+
+
+def unit(square: Any) -> Any:
+    """A power of two s for vectors v with |v|^2 = square: |s v|^2 neither over- nor underflows.
+
+    1 wherever that is true of |v|^2 itself; powers of two change no bit of what they scale.
+    """
+    far, bits = (140, 600) if square.dtype == jnp.float64 else (15, 100)
+    one = jnp.where(square < 10.0 ** (-2 * far), 2.0**bits, 1.0)
+    return jnp.where(square > 10.0 ** (2 * far), 2.0**-bits, one).astype(square.dtype)
 
 
 def dot(a: Any, b: Any) -> Float[Array, ""]:
@@ -105,10 +120,11 @@ def columns(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     gg, uu, ug = rest.pop("|g|^2"), rest.pop("|u|^2"), rest.pop("u'g")
     across = rest.pop("|across|^2")
     with np.errstate(all="ignore"):  # where a descent has left the finite numbers
+        g_unit = 1 / np.asarray(rest.pop("1/g"), float)
         grad_norm = np.sqrt(gg)
         made = {
-            "grad_norm": grad_norm,
-            "slope": ug / np.sqrt(uu),
+            "grad_norm": grad_norm * g_unit,
+            "slope": ug / np.sqrt(uu) * g_unit,
             "angle": np.arctan2(grad_norm * np.sqrt(across), -ug),
         }
         if "distance^2" in rest:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optax
 from jaxtyping import Float, Int
 
-from gdlab.errors import MissingFact
+from gdlab.errors import MissingFact, UsageError
+
+if TYPE_CHECKING:  # optax brings jax, which takes half a second
+    import optax
 
 Array = Any  # NumPy or JAX; the shape is said by jaxtyping where it matters
 
@@ -103,8 +105,33 @@ class Objective:
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", getattr(self.f, "__name__", "objective").strip("<>"))
-        if self.dim < 1:
-            raise ValueError(f"dim={self.dim}: an objective needs dim >= 1")
+        if not callable(self.f):
+            raise UsageError(f"f={self.f!r}: takes a function x -> scalar")
+        if isinstance(self.dim, bool) or not isinstance(self.dim, int | np.integer) or self.dim < 1:
+            raise UsageError(f"dim={self.dim}: takes an integer >= 1")
+        if lost := [name for name in self.shared if name not in (self.data or {})]:
+            known = ", ".join(self.data or {}) or "nothing"
+            raise UsageError(f"shared={lost[0]}: {self.name} has no such data; it has {known}")
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        """Facts of another dimension would be wrong numbers in every record."""
+        facts, points = self.facts, self.facts.critical_points
+        k = None if points is None else np.shape(points.x)[:1]
+        for name, value, takes, shape in (
+            ("minimizers", facts.minimizers, "[k, d]", (None, self.dim)),
+            ("domain", facts.domain, "[d, 2]", (self.dim, 2)),
+            ("critical_points.x", points and points.x, "[k, d]", (None, self.dim)),
+            ("critical_points.value", points and points.value, "[k]", k),
+            ("critical_points.index", points and points.index, "[k]", k),
+        ):
+            if value is None or shape is None:
+                continue
+            has = np.shape(value)
+            if len(has) != len(shape) or any(w not in (None, h) for h, w in zip(has, shape)):
+                raise UsageError(
+                    f"{name} has shape {has}: {self.name} of dimension {self.dim} takes {takes}"
+                )
 
     def evaluate(self, data: Mapping[str, Array] | None, x: Array) -> Any:
         """f at x with the given data (traced, as a rule)."""
@@ -176,6 +203,19 @@ class Schedule:
 
 
 STATUSES = ("converged", "budget", "diverged")
+# Why a descent ended. Of `budget`, what holds still is said only where its last step did not move
+# x; `steps` is that it still moved, or that nobody looked.
+REASONS = {
+    "gtol": "the gradient is as small as gtol",
+    "steps": "the steps are used up",
+    "schedule": "the schedule has ended: its step sizes are 0",
+    "search": "the rule finds no step: its step size is 0",
+    "direction": "the method gives no direction: its step is 0",
+    "rounding": "the step is lost in the rounding of x",
+    "f": "f is not finite",
+    "gradient": "the gradient is not finite",
+    "f and gradient": "f and the gradient are not finite",
+}
 KINDS = (
     "minimum",
     "maximum",
@@ -275,6 +315,7 @@ class Record:
         status: `converged` (||grad|| <= gtol), `budget` (steps used up) or `diverged` (f or the
             gradient is not finite; the last row is the first bad step).
         verdict: what the end point is.
+        reason: why it ended, one of `REASONS`.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -282,12 +323,20 @@ class Record:
     status: str
     path: Float[np.ndarray, "T d"] | None = None
     verdict: Verdict | None = None
+    reason: str = ""
+
+    @property
+    def ending(self) -> str:
+        """Why it ended, in words: `the gradient is not finite at step 12`."""
+        words = REASONS.get(self.reason, "")
+        return f"{words} at step {self.steps}" if self.status == "diverged" and words else words
 
     def __getattr__(self, name: str) -> np.ndarray:
-        try:
-            return self.__dict__["columns"][name]
-        except KeyError:
-            raise AttributeError(f"Record has no {name!r}; it has {list(self.columns)}") from None
+        # A copy is asked for names like __setstate__ before it has any columns.
+        columns = self.__dict__.get("columns", {})
+        if name in columns:
+            return columns[name]
+        raise AttributeError(f"Record has no {name!r}; it has {list(columns)}")
 
     @property
     def steps(self) -> int:
@@ -312,6 +361,7 @@ class Records:
         verdicts: one each, or None if not asked for.
         tail: iterates after the last recorded step, of descents that used up their steps
             `[n, m, d]` (NaN for the others), or None: evidence of cycles.
+        reason: why each ended `[n]`, of `REASONS`; None where nobody asked.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -321,6 +371,7 @@ class Records:
     path: Float[np.ndarray, "n T d"] | None = None
     verdicts: Sequence[Verdict] | None = None
     tail: Float[np.ndarray, "n m d"] | None = None
+    reason: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -333,6 +384,7 @@ class Records:
             status=str(self.status[i]),
             path=None if self.path is None else self.path[i, :rows],
             verdict=None if self.verdicts is None else self.verdicts[i],
+            reason="" if self.reason is None else str(self.reason[i]),
         )
 
     @property
@@ -354,4 +406,5 @@ class Records:
             path=None if self.path is None else self.path[lanes],
             verdicts=verdicts,
             tail=None if self.tail is None else self.tail[lanes],
+            reason=None if self.reason is None else self.reason[lanes],
         )

@@ -12,7 +12,7 @@ import pytest
 from gdlab import registry
 from gdlab.numerics import configure
 
-configure(devices=2)  # before jax starts
+configure(devices=2, x64=True)  # before jax starts
 
 HERE = Path(__file__).parents[1]  # it may be a temporary folder itself
 

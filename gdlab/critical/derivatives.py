@@ -14,11 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from gdlab import numerics
 from gdlab.types import Array, Objective
-
-if numerics.numerics() is None:  # 64 bits, whoever comes first
-    numerics.configure()
 
 EPS = float(np.finfo(float).eps)
 DENSE = 500  # largest dimension for which a dense Hessian is formed

@@ -11,18 +11,17 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from gdlab import registry
 from gdlab.errors import MissingFact, UsageError
-from gdlab.probes import StepView, check_probes
-from gdlab.runner.sweep import MOST_GTOL, MOST_STEPS, Job, bind, record_marks
-from gdlab.types import Objective
+from gdlab.probes import check_probes
+from gdlab.runner import tracing
+from gdlab.runner.plan import MOST_GTOL, MOST_STEPS, Job, bind, record_marks
 
 GROUPS = ("objective", "init", "schedule", "method")
 # Schema of everything in a job's configuration that is no factory's.
@@ -74,24 +73,20 @@ def build(config: Mapping[str, Any]) -> Built:
     for probe in numbers["record.probes"]:
         if own := _code_of(registry.factories("probe")[probe]):
             params[f"code.probe.{probe}"] = own
-            _check_probe(probe, made["objective"])
+            tracing.check_probe(probe, made["objective"])
     key = _hash(params)
     objective, schedule, method = made["objective"], made["schedule"], made["method"]
-    names = {group: f"{group}={params[f'{group}.name']}" for group in GROUPS}
     try:
         # Facts that the rule needs are asked for now: a lack is found before anything runs.
-        with registry.blamed(names["schedule"]):
-            bind(schedule.params, objective)
-            bind({"scale": schedule.scale}, objective)
-        with registry.blamed(names["method"]):
-            bind(method.params, objective)
+        rule = bind(objective, method, schedule)
     except MissingFact as error:
         return Built(params, key, error=error)
-    with registry.blamed(names["init"]):
+    who = f"init={params['init.name']}"
+    with registry.blamed(who):
         x0 = made["init"](objective, np.random.default_rng(numbers["seed"]))
         if np.ndim(x0) != 2 or np.shape(x0)[1] != objective.dim:
             raise UsageError(
-                f"{names['init']}: draws an array of shape {np.shape(x0)}; {objective.name} takes "
+                f"{who}: draws an array of shape {np.shape(x0)}; {objective.name} takes "
                 f"[n, {objective.dim}]"
             )
     job = Job(
@@ -104,6 +99,7 @@ def build(config: Mapping[str, Any]) -> Built:
         marks=record_marks(numbers["steps"], numbers["record.spacing"], numbers["record.points"]),
         probes=tuple(numbers["record.probes"]),
         precision=numbers["precision"],
+        numbers=rule,
     )
     return Built(params, key, job)
 
@@ -121,71 +117,13 @@ def _made(group: str, given: str) -> tuple[dict[str, Any], Any]:
     resolved = registry.resolve(group, name, config)
     made = registry.build(group, name, config)
     if group == "objective":
-        check_objective(made, f"objective={name}")
+        made = tracing.checked(made, f"objective={name}")
     if group == "schedule" and made.sizes is not None:
         with registry.blamed(f"schedule={name}"):
             made.sizes(np.arange(1))
     own = _code_of(registry.factories(group)[name])
     code = {f"code.{group}": own} if own else {}
     return {f"{group}.name": name, **{f"{group}.{k}": v for k, v in resolved.items()}} | code, made
-
-
-def check_objective(objective: Objective, name: str) -> None:
-    """Traces f once, without computing anything.
-
-    Raises:
-        UsageError: f raises an error, or its value is no scalar; `name` says whose it is.
-    """
-    with registry.blamed(name):
-        shape = _shape_of(objective.f, _arrays_of(objective), objective.dim)
-        if shape != ():
-            raise UsageError(f"{name}: f gives an array of shape {shape}; takes a scalar")
-
-
-def _check_probe(name: str, objective: Objective) -> None:
-    """Traces a user's probe once; raises a `UsageError` where its value is no number."""
-    probe = registry.factories("probe")[name]
-    with registry.blamed(f"record.probes=[{name}]"):
-        shape = _shape_of(objective.f, _arrays_of(objective), objective.dim, probe)
-        if shape != ():
-            raise UsageError(
-                f"record.probes=[{name}]: gives an array of shape {shape}; takes a number"
-            )
-
-
-def _arrays_of(objective: Objective) -> tuple[tuple[str, tuple[int, ...], str], ...] | None:
-    """Names, shapes and types of an objective's data."""
-    if objective.data is None:
-        return None
-    return tuple((name, *_array_of(value)) for name, value in objective.data.items())
-
-
-def _array_of(value: Any) -> tuple[tuple[int, ...], str]:
-    array = np.asarray(value)
-    return array.shape, array.dtype.str if array.ndim else "f8"  # numbers become floats
-
-
-@lru_cache(maxsize=4096)
-def _shape_of(
-    f: Callable[..., Any],
-    arrays: tuple[tuple[str, tuple[int, ...], str], ...] | None,
-    dim: int,
-    probe: Callable[[StepView], Any] | None = None,
-) -> tuple[int, ...]:
-    """Shape of f's value, or of what a probe sees of f, for data of these names, shapes, types."""
-    vector, number = (jax.ShapeDtypeStruct(shape, np.float64) for shape in ((dim,), ()))
-    data = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape, dtype in arrays or ()}
-
-    def value(data: Any, x: Any) -> Any:
-        return f(x) if arrays is None else f(data, x)
-
-    if probe is None:
-        return jax.eval_shape(value, data, vector).shape
-
-    def seen(data: Any, x: Any, y: Any, grad: Any, update: Any, size: Any) -> Any:
-        return probe(StepView(partial(value, data), x, y, grad, update, size))
-
-    return jax.eval_shape(seen, data, vector, number, vector, vector, number).shape
 
 
 @lru_cache

@@ -153,9 +153,9 @@ def _made(given: Mapping[str, Any], kind: str) -> Any:
     name = params.pop("name")
     made = registry.build(kind, name, params)
     if kind == "objective":
-        from gdlab.launch.build import check_objective
+        from gdlab.runner import tracing
 
-        check_objective(made, f"objective={name}")
+        made = tracing.checked(made, f"objective={name}")
     return made
 
 

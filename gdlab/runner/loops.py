@@ -3,7 +3,7 @@
 Lanes are the last axis: x is `[d, B]`, and one step written for one lane is vmapped over it. A lane
 that has converged or left the finite numbers is frozen, state and all, so that what it is does not
 depend on how long its company goes on. Where a step is cheap, the program is bursts of steps that
-nothing interrupts, and what is recorded is looked at afterwards (`_bursts`); else it is a loop over
+nothing interrupts, and what is recorded is looked at afterwards (`_Bursts`); else it is a loop over
 record points around a loop over the steps between them (`_stretches`).
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,8 +20,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float, Int
 
+from gdlab import numerics
+from gdlab.runner import fusion
 from gdlab.runner import program as step
-from gdlab.runner.program import Lanes, Program, State, rule_of, split
+from gdlab.runner.program import Lanes, Program, State, Step, rule_of, split
 from gdlab.runner.table import Rows, get, held, put, room
 from gdlab.types import Array
 
@@ -52,14 +54,13 @@ def start(program: Program, lanes: Lanes, x0: Float[Array, "d B"]) -> State:
     return State(x, rule, jnp.zeros(x0.shape[-1], jnp.int32))
 
 
-@partial(jax.jit, static_argnums=0)
 def segment(
     program: Program,
     shared: Mapping[str, Array],
     lanes: Lanes,
     state: State,
     sizes: Float[Array, "N S"],
-    marks: Int[Array, " K+1"],
+    marks: Int[Array, " M"],
     rows: int,
 ) -> Segment:
     """Runs a block over `rows` record points, or until no lane goes on.
@@ -73,10 +74,40 @@ def segment(
             unused.
         rows: how many record points to visit.
     """
+    block = _Block(program, shared, lanes)
     # A state that takes much room is not kept for every record point.
     keeps = program.elementwise and held((state.x, state.rule), 4 * program.dim)
-    run = _bursts if keeps else _stretches
-    return run(_Block(program, shared, lanes), state, sizes, marks, rows)
+    run = (
+        _Bursts(block, state, sizes, marks, rows).run
+        if keeps
+        else partial(_stretches, block, state, sizes, marks, rows)
+    )
+    return run()
+
+
+# `segment`, compiled: each output by itself, which never fails, or all outputs together, which is
+# faster where it is safe.
+apart = jax.jit(segment, static_argnums=0)
+
+
+@cache
+def together() -> Any:
+    """`segment`, compiled with its outputs computed together."""
+    return jax.jit(segment, static_argnums=0, compiler_options=numerics.fused())
+
+
+def compiled(program: Program, *arguments: Any) -> Any:
+    """`apart` or `together`, whichever these arguments of `segment` allow; see `runner.fusion`."""
+    shapes = tuple((np.shape(a), str(a.dtype)) for a in jax.tree.leaves(arguments[:3]))
+    if (program, shapes) not in _safe:
+        # `together` does not trace again what was traced here.
+        traced = together().trace(program, *arguments)
+        on_cpu = jax.default_backend() == "cpu"
+        _safe[program, shapes] = on_cpu and fusion.is_safe(traced.jaxpr.jaxpr, program.dim)
+    return together() if _safe[program, shapes] else apart
+
+
+_safe: dict[Any, bool] = {}
 
 
 class _Block:
@@ -87,26 +118,29 @@ class _Block:
         self.program, self.lanes = program, lanes
         self._step = jax.vmap(partial(step.taken, program, shared), in_axes=axes, out_axes=-1)
         self._held = jax.vmap(partial(step.held, program, shared), in_axes=axes, out_axes=-1)
+        in_unit = partial(step.held_in_unit, program, shared)
+        self._held_in_unit = jax.vmap(in_unit, in_axes=(*axes, -1), out_axes=-1)
         self._own = jax.vmap(partial(step.taken, program, shared), in_axes=-1, out_axes=-1)
 
-    def step(self, state: State, table: Array, k: Any) -> tuple[State, Array, Mapping[str, Array]]:
-        """The step k of all lanes: see `step.taken`."""
+    def step(self, state: State, table: Array, k: Any) -> Step:
+        """The step k of all lanes."""
         return self._step(self.lanes, state, self._size(table, k))
 
     def held(self, state: State, table: Array, k: Any) -> State:
         """The step k of the lanes that are to take it."""
         return self._held(self.lanes, state, self._size(table, k))
 
-    def own(
-        self, state: State, table: Array, k: Int[Array, " B"]
-    ) -> tuple[State, Array, Mapping[str, Array]]:
+    def held_in_unit(self, state: State, table: Array, k: Any, unit: Array) -> tuple[State, Array]:
+        """As `held`, with |g|^2 in a unit that follows it."""
+        return self._held_in_unit(self.lanes, state, self._size(table, k), unit)
+
+    def own(self, state: State, table: Array, k: Int[Array, " B"]) -> Step:
         """A step of each lane at a time of its own."""
         return self._own(self.lanes, state, table[k, self.lanes.column])
 
     def rows(self, state: State, K: int, but: str = "") -> Rows:
         """Room for what is seen at K record points and at the end, but for one name."""
-        seen = jax.eval_shape(self._own, self.lanes, state, self.lanes.scale)[2]
-        seen = _without(but, seen)
+        seen = _without(but, jax.eval_shape(self._own, self.lanes, state, self.lanes.scale).seen)
         shapes = tuple(a.shape[:-1] for a in seen.values())
         return Rows(room(seen, K + 1), tuple(seen), shapes)
 
@@ -115,90 +149,126 @@ class _Block:
         return row[self.lanes.column] if self.program.gathered else row[0]
 
 
-def _bursts(
-    block: _Block, state: State, sizes: Array, marks: Int[Array, " K+1"], rows: Array
-) -> Segment:
+class _Carried(NamedTuple):
+    """What goes from burst to burst.
+
+    Attributes:
+        k: steps taken since the segment's begin.
+        i: the record point that comes next.
+        state: of all lanes.
+        active: which of them go on.
+        kept: their states at the record points.
+    """
+
+    k: Any
+    i: Any
+    state: State
+    active: Any
+    kept: Array
+
+
+class _Bursts:
     """Burst after burst of steps that nothing interrupts; what is recorded is looked at afterwards.
 
     All lanes take a burst's steps; where one was to stop on the way, the burst is taken again with
     care. Each step writes its state into the row of its record point, or of none: in few
     dimensions that costs less than to leave the loop.
     """
-    lanes, K, N = block.lanes, marks.shape[0] - 1, sizes.shape[0]
-    # Few step sizes at a time: a loop that reads little is compiled as one function
-    # (numerics.SMALL).
-    few = min(BURST, N)
 
-    def keep(kept: Array, i: Any, k: Any, x: Any, rule: Any) -> tuple[Array, Any]:
-        """The state before step k in row i if that is its record point, else in nobody's row."""
-        due = marks[i] == k
-        return put(kept, jnp.where(due, i, K), (x, rule)), i + due
+    def __init__(
+        self, block: _Block, state: State, sizes: Array, marks: Int[Array, " M"], rows: Any
+    ) -> None:
+        self.block, self.begun, self.sizes, self.marks, self.rows = block, state, sizes, marks, rows
+        self.K, self.N = marks.shape[0] - 1, sizes.shape[0]
+        self.gtol2 = _square(block.lanes.gtol)
 
-    def burst(carry: Any) -> Any:
-        k, i, state, active, kept = carry
-        until = jnp.minimum(k + BURST, marks[rows])
-        begun = jnp.clip(k, 0, N - few)
-        near = lax.dynamic_slice_in_dim(sizes, begun, few)
+    def run(self) -> Segment:
+        """The whole segment."""
+        begun, zero = self.begun, self.marks[0]  # a constant would fill the table one by one
+        kept = put(room((begun.x, begun.rule), self.K + 1), zero, (begun.x, begun.rule))
+        going = self.gtol2 < jnp.inf  # padding never goes on, so it need not be taken care of
+        first = _Carried(zero, zero + 1, begun, going, kept)
+        end = lax.while_loop(self._goes_on, self._burst, first)
+        kept = put(end.kept, zero + self.K, (end.state.x, end.state.rule))
+        return self._segment(end._replace(kept=kept))
+
+    def _goes_on(self, now: _Carried) -> Array:
+        return (now.k < self.marks[self.rows]) & jnp.any(now.active)
+
+    def _burst(self, now: _Carried) -> _Carried:
+        until = jnp.minimum(now.k + BURST, self.marks[self.rows])
+        # Few step sizes at a time: a loop that reads little is compiled as one function
+        # (numerics.SMALL).
+        few = min(BURST, self.N)
+        begun = jnp.clip(now.k, 0, self.N - few)
+        near = lax.dynamic_slice_in_dim(self.sizes, begun, few)
 
         def free(k: Any, carry: Any) -> Any:
             x, rule, least, i, kept = carry
-            after, gg, _ = block.step(State(x, rule, state.t), near, k - begun)
-            kept, i = keep(kept, i, k + 1, after.x, after.rule)
+            after = self.block.step(State(x, rule, now.state.t), near, k - begun)
+            kept, i = self._keep(kept, i, k + 1, after.state)
             # jnp.minimum, which NaN stays in, would cost a third of the step: this one passes NaN
             # by, which comes in by the sum.
+            gg = after.gg()
             least = jnp.where(gg < least, gg, least) + 0 * gg
-            return after.x, after.rule, least, i, kept
+            return after.state.x, after.state.rule, least, i, kept
 
         def careful(k: Any, carry: Any) -> Any:
             state, i, kept = carry
-            after = block.held(state, near, k - begun)
-            kept, i = keep(kept, i, k + 1, after.x, after.rule)
+            after = self.block.held(state, near, k - begun)
+            kept, i = self._keep(kept, i, k + 1, after)
             return after, i, kept
 
-        most = jnp.full_like(lanes.gtol2, jnp.inf)
+        most = jnp.full_like(self.gtol2, jnp.inf)
+        state = now.state
         x, rule, least, later, kept = lax.fori_loop(
-            k, until, free, (state.x, state.rule, most, i, kept)
+            now.k, until, free, (state.x, state.rule, most, now.i, now.kept)
         )
-        through = active & (least > lanes.gtol2)  # false of NaN
-        again_until = jnp.where(jnp.any(active & ~through), until, k)
-        again, _, kept = lax.fori_loop(k, again_until, careful, (state, i, kept))
-        t = state.t + (until - k).astype(state.t.dtype)
-        return until, later, step.where(through, State(x, rule, t), again), through, kept
+        through = now.active & (least > self.gtol2)  # false of NaN
+        again_until = jnp.where(jnp.any(now.active & ~through), until, now.k)
+        again, _, kept = lax.fori_loop(now.k, again_until, careful, (state, now.i, kept))
+        t = state.t + (until - now.k).astype(state.t.dtype)
+        there = step.where(through, State(x, rule, t), again)
+        return _Carried(until, later, there, through, kept)
 
-    def go_on(carry: Any) -> Any:
-        k, _, _, active, _ = carry
-        return (k < marks[rows]) & jnp.any(active)
+    def _keep(self, kept: Array, i: Any, k: Any, state: State) -> tuple[Array, Any]:
+        """The state before step k in row i if that is its record point, else in nobody's row."""
+        due = self.marks[i] == k
+        return put(kept, jnp.where(due, i, self.K), (state.x, state.rule)), i + due
 
-    zero = marks[0]  # not a constant: XLA would fill the table element by element
-    kept = put(room((state.x, state.rule), K + 1), zero, (state.x, state.rule))
-    going = lanes.gtol2 < jnp.inf  # padding never goes on, so it need not be taken care of
-    _, visited, end, _, kept = lax.while_loop(go_on, burst, (zero, zero + 1, state, going, kept))
-    kept = put(kept, zero + K, (end.x, end.rule))
-    recorded = sizes[jnp.minimum(marks, N - 1)]
+    def _segment(self, end: _Carried) -> Segment:
+        """What was seen at the record points, from the states that were kept there."""
+        block, state, K = self.block, self.begun, self.K
+        recorded = self.sizes[jnp.minimum(self.marks, self.N - 1)]
 
-    def look(i: Any, table: Array) -> Array:
-        x, rule = get(kept, i, (state.x, state.rule))
-        view = block.step(State(x, rule, state.t), recorded, i)[2]
-        return put(table, i, _without("x", view))
+        def look(i: Any, table: Array) -> Array:
+            x, rule = get(end.kept, i, (state.x, state.rule))
+            view = block.step(State(x, rule, state.t), recorded, i).seen
+            return put(table, i, _without("x", view))
 
-    seen = block.rows(state, K, but="x")  # x is kept as it is
-    table = lax.fori_loop(0, jnp.minimum(visited, rows), look, seen.table)
-    begin = state.t.max()  # every lane that still goes on has taken as many steps
-    _, gg, last = block.own(end, sizes, jnp.clip(end.t - begin, 0, N - 1))
-    made: tuple[Rows, ...] = (replace(seen, table=put(table, K, _without("x", last))),)
-    if block.program.keep_path:
-        made += (Rows(kept, ("x",), ((len(end.x),),)),)
-    return Segment(end, made, gg > lanes.gtol2)
+        seen = block.rows(state, K, but="x")  # x is kept as it is
+        table = lax.fori_loop(0, jnp.minimum(end.i, self.rows), look, seen.table)
+        begin = state.t.max()  # every lane that still goes on has taken as many steps
+        last = block.own(end.state, self.sizes, jnp.clip(end.state.t - begin, 0, self.N - 1))
+        made: tuple[Rows, ...] = (replace(seen, table=put(table, K, _without("x", last.seen))),)
+        if block.program.keep_path:
+            made += (Rows(end.kept, ("x",), ((len(end.state.x),),)),)
+        return Segment(end.state, made, last.going(block.lanes.gtol))
+
+
+def _square(gtol: Array) -> Array:
+    """gtol^2, or the least square that has not underflowed: below it a burst is taken with care."""
+    return jnp.maximum(gtol * gtol, jnp.finfo(gtol.dtype).tiny)
 
 
 def _stretches(
-    block: _Block, state: State, sizes: Array, marks: Int[Array, " K+1"], rows: Array
+    block: _Block, state: State, sizes: Array, marks: Int[Array, " M"], rows: Any
 ) -> Segment:
     """Record point after record point, each looked at on its way, and the steps between."""
     lanes, K = block.lanes, marks.shape[0] - 1
 
-    def careful(k: Any, state: State) -> State:
-        return block.held(state, sizes, k)
+    def careful(k: Any, carry: Any) -> Any:
+        return block.held_in_unit(carry[0], sizes, k, carry[1])
 
     def record(carry: Any) -> Any:
         i, k, state, going, table, _ = carry
@@ -206,17 +276,17 @@ def _stretches(
         # its own last step.
         ending = (i == rows) | ~jnp.any(going)
         at = jnp.where(ending, jnp.clip(state.t - begin, 0, sizes.shape[0] - 1), k)
-        after, gg, view = block.own(state, sizes, at)
-        active = gg > lanes.gtol2
-        table = put(table, jnp.where(ending, K, i), view)
+        after = block.own(state, sizes, at)
+        table = put(table, jnp.where(ending, K, i), after.seen)
         until = jnp.where(ending, k, marks[i + 1])
-        state = step.where(active & ~ending, after, state)
-        state = lax.fori_loop(k + 1, until, careful, state)
-        return i + 1, until, state, active, table, ending
+        going = after.going(lanes.gtol)
+        state = step.where(going & ~ending, after.state, state)
+        state, _ = lax.fori_loop(k + 1, until, careful, (state, after.seen["1/g"]))
+        return i + 1, until, state, going, table, ending
 
     seen = block.rows(state, K)
     begin = state.t.max()  # every lane that still goes on has taken as many steps
-    going = jnp.ones(lanes.gtol2.shape, bool)
+    going = jnp.ones(lanes.gtol.shape, bool)
     _, _, state, active, table, _ = lax.while_loop(
         lambda c: ~c[-1],
         record,

@@ -1,4 +1,4 @@
-"""A pool of lanes: descents of one program, from their starts to their records.
+"""Lanes of one program, from their starts to their records.
 
 Blocks of a fixed width are cut from the lanes that still go on, segment by segment, so that cost
 follows the steps used. Nothing here knows of jobs.
@@ -54,9 +54,16 @@ class Pool:
     computed: int = 0
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     state: Any = None
+    _segment_of: Callable[..., loops.Segment] | None = None
 
     def __post_init__(self) -> None:
         self.n, self.block = self.x0.shape[1], width(self.program.dim)
+        # Of each lane: its last row, the steps it took, whether it still goes on, and whether its
+        # gradient at the end was above the tolerance.
+        self.length = np.full(self.n, len(self.marks))
+        self.end = np.zeros(self.n, np.int64)
+        self.going = np.ones(self.n, bool)
+        self.above = np.ones(self.n, bool)
         # All segments have the shapes of the longest, which most descents share: compiling costs
         # more than what is left empty.
         spans = [(b - a, int(self.marks[b] - self.marks[a])) for a, b in self._segments()]
@@ -70,9 +77,7 @@ class Pool:
         self._block(np.arange(1), 0, self._marks([0]), self._sizes(0, 0), 0, self.devices[0])
 
     def run(self) -> Records:
-        self.length = np.full(self.n, len(self.marks))
-        self.end = np.zeros(self.n, np.int64)
-        self.going = np.ones(self.n, bool)
+        """Carries all lanes out."""
         alive = np.arange(self.n)
         for begin, stop in self._segments():
             self._segment(alive, begin, stop)
@@ -80,7 +85,7 @@ class Pool:
             if not len(alive):
                 break
         end = _points(self.state.x).astype(float)
-        return self._records(end, self._tail(np.flatnonzero(self.columns["going"])))
+        return self._records(end, self._tail(np.flatnonzero(self.above)))
 
     def _tail(self, budget: np.ndarray) -> np.ndarray | None:
         """The iterates x_T ... x_{T+TAIL} of the lanes that used up their steps."""
@@ -136,13 +141,16 @@ class Pool:
         m = len(members)
         index = np.concatenate([members, np.full(self.block - m, members[0])])
         lanes = jax.tree.map(lambda a: a[..., index], self.lanes)
-        lanes.gtol2[m:] = np.inf
+        lanes.gtol[m:] = np.inf
         with jax.default_device(device):
             if begin == 0:
                 state = loops.start(self.program, lanes, self.x0[:, index])
             else:
                 state = jax.tree.map(lambda a: a[..., index], self.state)
-            out = loops.segment(self.program, self.shared, lanes, state, sizes, marks, rows)
+            arguments = (self.shared, lanes, state, sizes, marks, rows)
+            if self._segment_of is None:
+                self._segment_of = loops.compiled(self.program, *arguments)
+            out = self._segment_of(self.program, *arguments)
             out = jax.tree.map(lambda a: np.asarray(a)[..., :m], out)
         columns = probes.columns(out.seen(rows))
         return out, {name: np.moveaxis(column, -1, 0) for name, column in columns.items()}
@@ -173,7 +181,7 @@ class Pool:
         self.length[who], self.end[who] = row + 1, t[done]
         for name, column in seen.items():
             self.columns[name][who, row] = column[done, -1]
-        self.columns.setdefault("going", np.zeros(self.n))[who] = out.active[done]
+        self.above[who] = out.active[done]
 
     def _store(self, members: np.ndarray, state: State) -> None:
         for kept, new in zip(jax.tree.leaves(self.state), jax.tree.leaves(state), strict=True):
@@ -196,7 +204,6 @@ class Pool:
 
     def _records(self, end: np.ndarray, tail: np.ndarray | None) -> Records:
         columns, rows = self.columns, len(self.marks)
-        going = columns.pop("going")
         path = columns.pop("x", None)
         step = np.broadcast_to(self.marks.astype(float), (self.n, rows)).copy()
         step[np.arange(self.n), self.length - 1] = self.end
@@ -206,14 +213,26 @@ class Pool:
             columns.setdefault(name, np.zeros((self.n, rows)))
         columns["gap"] = columns["loss"] - self.f_star[:, None]
         columns.setdefault("distance", np.full((self.n, rows), np.nan))
-        final = (np.arange(self.n), self.length - 1)
-        # What stopped with a large gradient stopped since |g|^2, or f, overflowed; with gtol = 0,
-        # what stopped with a small one stopped since |g|^2 underflowed, which is convergence.
-        gtol = 1.001 * np.sqrt(np.asarray(self.lanes.gtol2, float))
-        small = columns["grad_norm"][final] <= np.maximum(gtol, 1.0)
-        small &= np.isfinite(columns["loss"][final])
-        status = np.where(going > 0, "budget", np.where(small, "converged", "diverged"))
-        return Records(columns, self.length, end, status, path, tail=tail)
+        status, reason = self._endings(tail)
+        return Records(columns, self.length, end, status, path, tail=tail, reason=reason)
+
+    def _endings(self, tail: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Status and reason of each lane (`types.STATUSES`, `types.REASONS`)."""
+        last = (np.arange(self.n), self.length - 1)
+        f_ok = np.isfinite(self.columns["loss"][last])
+        # The norm of a finite gradient may be beyond the largest number: such a lane goes on.
+        g_ok = np.isfinite(self.columns["grad_norm"][last]) | self.above
+        status = np.where(self.above, "budget", np.where(f_ok & g_ok, "converged", "diverged"))
+        lost = np.where(f_ok, "gradient", np.where(g_ok, "f", "f and gradient"))
+        reason = np.where(self.above, "steps", np.where(f_ok & g_ok, "gtol", lost)).astype("U14")
+        if tail is not None:
+            eta = self.columns["step_size"][last]
+            rests = self.above & (tail[:, 1:] == tail[:, :1]).all(axis=(1, 2))
+            looks = self.program.schedule is not None
+            still = np.where(eta == 0, "search" if looks else "schedule", "rounding")
+            no_step = np.isnan(self.columns["slope"][last]) & (eta != 0)  # u = 0: 0/0
+            reason = np.where(rests, np.where(no_step, "direction", still), reason)
+        return status, reason
 
 
 def _points(x: Any) -> np.ndarray:

@@ -1,6 +1,6 @@
 """One step of one lane: what a program is made of, and what it does.
 
-Written for one lane, and vmapped over a block of them in `descent`.
+Written for one lane, and vmapped over a block of them in `loops`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Float, Int
 
@@ -55,7 +56,7 @@ class Lanes(NamedTuple):
         method, schedule: parameters of the rule.
         scale: unit of the step size (open loop).
         column: which step-size table the lane follows (open loop).
-        gtol2: squared tolerance on ||grad f||; infinite for padding.
+        gtol: tolerance on ||grad f||; infinite for padding.
         minimizers: `[k, d, B]` or None.
     """
 
@@ -64,7 +65,7 @@ class Lanes(NamedTuple):
     schedule: Mapping[str, Array]
     scale: Float[Array, " B"]
     column: Int[Array, " B"]
-    gtol2: Float[Array, " B"]
+    gtol: Float[Array, " B"]
     minimizers: Float[Array, "k d B"] | None
 
 
@@ -107,9 +108,6 @@ def value_and_grad(f: Callable[[Any], Array], x: Any) -> tuple[Array, Any]:
     def along(i: int, xi: Array) -> Array:
         return f(jnp.stack([*x[:i], xi, *x[i + 1 :]]))
 
-    if not _takes(lambda parts: jax.jvp(partial(along, 0), parts[:1], parts[:1]), x):
-        value, g = jax.value_and_grad(f)(jnp.stack(x))  # f has a reverse rule of its own only
-        return value, tuple(g[i] for i in range(len(x)))
     ones = [jax.jvp(partial(along, i), (xi,), (jnp.ones_like(xi),)) for i, xi in enumerate(x)]
     return ones[0][0], tuple(slope for _, slope in ones)
 
@@ -124,10 +122,41 @@ def _takes(call: Callable[[Any], Any], x: Any) -> bool:
 
 
 def rule_of(program: Program, lane: Lanes) -> optax.GradientTransformationExtraArgs:
-    method = optax.with_extra_args_support(program.method(**lane.method))
-    if program.schedule is None:
-        return method
-    return optax.chain(method, program.schedule(**lane.schedule))
+    """The step rule with this lane's numbers; its memory is plain arrays."""
+    rule = optax.with_extra_args_support(program.method(**lane.method))
+    if program.schedule is not None:
+        rule = optax.chain(rule, program.schedule(**lane.schedule))
+    return _with_plain_keys(rule)
+
+
+def _with_plain_keys(
+    rule: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    """The rule with its typed PRNG keys kept as the integers they are made of."""
+
+    def init(x: Any) -> Any:
+        return jax.tree.map(lambda a: jax.random.key_data(a) if _is_key(a) else a, rule.init(x))
+
+    def update(g: Any, state: Any, x: Any = None, **more: Any) -> tuple[Any, Any]:
+        if x is None or not any(
+            map(_is_key, jax.tree.leaves(like := jax.eval_shape(rule.init, x)))
+        ):
+            return rule.update(g, state, x, **more)
+        state = jax.tree.map(
+            lambda a, b: (
+                jax.random.wrap_key_data(b, impl=jax.random.key_impl(a)) if _is_key(a) else b
+            ),
+            like,
+            state,
+        )
+        u, state = rule.update(g, state, x, **more)
+        return u, jax.tree.map(lambda a: jax.random.key_data(a) if _is_key(a) else a, state)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _is_key(a: Any) -> bool:
+    return jnp.issubdtype(getattr(a, "dtype", np.dtype(float)), jax.dtypes.prng_key)
 
 
 def _join(x: Any) -> Float[Array, " d"]:
@@ -140,24 +169,40 @@ def split(x: Any) -> Any:
     return tuple(x[i] for i in range(x.shape[0]))
 
 
+class Step(NamedTuple):
+    """A step of one lane, and what was seen before it.
+
+    Attributes:
+        state: the next one.
+        value, g: f and its gradient.
+        seen: what is recorded.
+    """
+
+    state: State
+    value: Array
+    g: Any
+    seen: Mapping[str, Array]
+
+    def gg(self, unit: Any = 1.0) -> Array:
+        """|unit g|^2, not a number where f is not."""
+        g = self.g if isinstance(self.g, tuple) else (self.g,)
+        gg = probes.dot(*2 * (tuple(gi * unit for gi in g),))
+        return gg + 0 * (self.value + gg)
+
+    def going(self, gtol: Array) -> Array:
+        """Whether |g| > gtol, whatever the size of g; false where f or g is not finite."""
+        return self.seen["|g|^2"] + 0 * self.value > (gtol * self.seen["1/g"]) ** 2
+
+
 def taken(
     program: Program, shared: Mapping[str, Array], lane: Lanes, state: State, size: Array
-) -> tuple[State, Array, Mapping[str, Array]]:
-    """One step of one lane: the next state, |g|^2 before it, and what was seen.
-
-    A lane takes the step while |g|^2 > gtol^2, which is false of NaN.
-    """
+) -> Step:
+    """One step of one lane, whether it is to be taken or not."""
     x = _join(state.x)
     data = {**(lane.data or {}), **shared}
     f = partial(program.f, data) if program.has_data else program.f
     value, g = value_and_grad(f, state.x)
-    if jnp.shape(value) != ():
-        raise TypeError(
-            f"the objective's f returns an array of shape {value.shape}: takes a number"
-        )
     # Coordinates are kept apart as long as possible: stacking them is a pass over memory.
-    gg = probes.dot(g, g)
-    gg = gg + 0 * (value + gg)  # not a number where f or the gradient is not finite
     if program.elementwise:
         p, rule = rule_of(program, lane).update(split(g), state.rule, state.x)
         eta = lane.scale * size
@@ -183,7 +228,7 @@ def taken(
             seen[name] = sum(counts[1:], counts[0])
     if program.keep_path:
         seen["x"] = x
-    return State(x_next, rule, state.t + 1), gg, seen
+    return Step(State(x_next, rule, state.t + 1), value, g, seen)
 
 
 def held(
@@ -193,8 +238,29 @@ def held(
 
     Held lane by lane: chosen for all lanes at once, d = 100 costs a third more.
     """
-    after, gg, _ = taken(program, shared, lane, state, size)
-    return where(gg > lane.gtol2, after, state)
+    after = taken(program, shared, lane, state, size)
+    return where(after.going(lane.gtol), after.state, state)
+
+
+def held_in_unit(
+    program: Program,
+    shared: Mapping[str, Array],
+    lane: Lanes,
+    state: State,
+    size: Array,
+    unit: Array,
+) -> tuple[State, Array]:
+    """As `held`, where |g|^2 is a sum over many coordinates: one sum a step, in a unit that follows.
+
+    The unit is a power of two in which |g|^2 is far from overflow and underflow, unless |g| changes
+    by 90 orders of magnitude in one step (by 10 in float32): then the lane stops here.
+    """
+    after = taken(program, shared, lane, state, size)
+    gg = after.gg(unit)
+    bits = 200 if gg.dtype == jnp.float64 else 30
+    smaller = jnp.where(gg > 2.0 ** (2 * bits), unit * 2.0**-bits, unit)
+    following = jnp.where(gg < 2.0 ** (-2 * bits), unit * 2.0**bits, smaller)
+    return where(gg > (lane.gtol * unit) ** 2, after.state, state), following
 
 
 def where(lanes: Array, new: Any, old: Any) -> Any:

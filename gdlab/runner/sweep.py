@@ -1,74 +1,33 @@
-"""A sweep as few compiled programs: plan (group by structure), stack, run blocks of lanes, unstack.
-
-A job is one descent configuration; it takes one lane for each of its starts. Jobs whose code,
-shapes and record grid agree form a group, and a group is run as a pool of lanes.
-"""
+"""A sweep carried out: its groups in chunks, each chunk's lanes as one pool, compiled ahead."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import math
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
 
 from gdlab import numerics
-from gdlab.errors import MissingFact, UsageError
+from gdlab.errors import UsageError
 from gdlab.probes import check_probes
+from gdlab.runner import plan as limits
+from gdlab.runner import tracing
+from gdlab.runner.plan import Group, Job, as_floats, plan, record_marks, stack
 from gdlab.runner.pool import Pool
-from gdlab.runner.program import APART, Lanes, Program
+from gdlab.runner.program import Program
 from gdlab.types import Method, Objective, Records, Schedule
 
-numerics.configure()  # whoever comes here first computes in 64 bits too
+__all__ = ["Chunk", "Group", "Job", "Lost", "descents", "plan", "record_marks", "run"]
 
 # A chunk of jobs is what is in memory at once: its records, and the block in flight.
 CHUNK_BYTES = 192 * 2**20
-MOST_BYTES = 4 * 2**30
-LEAST_ROW = 80  # bytes of a recorded step
-MOST_STEPS = 2**31 - 2  # counted in 32 bits
-MOST_GTOL = 1e150  # compared squared
-PATH_DIM = 3
 HOPELESS = 8  # jobs that raise, each alone, before the rest of their chunk is given up
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One descent configuration, ready to run.
-
-    Attributes:
-        x0: starts `[n, d]`.
-        steps: at most.
-        gtol: converged once ||grad f|| <= gtol.
-        marks: steps at which to record, ascending from 0 to `steps` (see `record_marks`).
-        probes: names of further probes.
-        precision: `float64` or `float32`.
-    """
-
-    objective: Objective
-    method: Method
-    schedule: Schedule
-    x0: Float[np.ndarray, "n d"]
-    steps: int
-    gtol: float
-    marks: Int[np.ndarray, " K"]
-    probes: tuple[str, ...] = ()
-    precision: str = "float64"
-
-
-@dataclass(frozen=True)
-class Group:
-    """Jobs of one structure: the program that carries them out, and their places in the sweep."""
-
-    program: Program
-    jobs: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,67 +48,7 @@ class Lost:
     error: Exception
 
 
-@lru_cache(maxsize=64)
-def record_marks(steps: int, spacing: str = "log", points: int = 100) -> Int[np.ndarray, " K"]:
-    """The steps that are recorded: 0, `steps`, and about `points` between.
-
-    Args:
-        spacing: `log` (evenly in log step), `linear`, `all` (every step) or `ends`.
-
-    Raises:
-        UsageError: no such spacing, or no descent with as many records fits in memory.
-    """
-    if spacing not in ("log", "linear", "all", "ends"):
-        raise UsageError(f"record.spacing={spacing}: takes log, linear, all or ends")
-    every = spacing == "all" or (spacing != "ends" and points > steps)
-    count = steps if every else 0 if spacing == "ends" else points
-    if count * LEAST_ROW > MOST_BYTES:
-        raise UsageError(
-            f"steps={steps} with {count:,} recorded would take {count * LEAST_ROW / 2**30:.0f} GB; "
-            "use record=ends or a smaller record.points"
-        )
-    inner = np.array([])
-    if every:
-        inner = np.arange(steps + 1)
-    elif spacing == "log":
-        inner = np.logspace(0, math.log10(max(steps, 1)), max(points - 1, 1))
-    elif spacing == "linear":
-        inner = np.linspace(0, steps, max(points, 2))
-    marks = np.unique(np.concatenate([[0], np.round(inner), [steps]]).astype(np.int64))
-    marks.flags.writeable = False  # all jobs have the same
-    return marks
-
-
-def plan(jobs: Sequence[Job]) -> list[Group]:
-    """Groups of jobs that one program can carry out, in order of first appearance."""
-    groups: dict[Hashable, list[int]] = {}
-    programs: dict[Hashable, Program] = {}
-    digests: dict[int, str] = {}
-    for i, job in enumerate(jobs):
-        o, data = job.objective, job.objective.data or {}
-        program = Program(
-            f=o.f,
-            has_data=o.data is not None,
-            dim=o.dim,
-            method=job.method.transform,
-            schedule=job.schedule.transform,
-            probes=job.probes,
-            keep_path=o.dim <= PATH_DIM,
-            elementwise=job.method.elementwise
-            and job.schedule.transform is None
-            and o.dim <= APART,
-        )
-        shared = tuple((name, _digest(data[name], digests)) for name in o.shared)
-        own = {name: v for name, v in data.items() if name not in o.shared}
-        shapes = tuple(_form(p) for p in (own, job.method.params, job.schedule.params))
-        known = None if o.facts.minimizers is None else np.shape(o.facts.minimizers)
-        marks = _digest(job.marks, digests)
-        key = (program, shared, shapes, known, marks, job.precision)
-        groups.setdefault(key, []).append(i)
-        programs[key] = program
-    return [Group(programs[key], tuple(members)) for key, members in groups.items()]
-
-
+@numerics.computing()
 def descents(
     objective: Objective,
     x0: Any,
@@ -177,9 +76,10 @@ def descents(
             f"x0 has shape {start.shape}: {objective.name} takes [{objective.dim}] "
             f"or [n, {objective.dim}]"
         )
-    if not 0 <= steps <= MOST_STEPS or not 0 <= gtol <= MOST_GTOL:
+    if not 0 <= steps <= limits.MOST_STEPS or not 0 <= gtol <= limits.MOST_GTOL:
         raise UsageError(
-            f"steps={steps}, gtol={gtol}: take 0 to {MOST_STEPS:.2g} and 0 to {MOST_GTOL:g}"
+            f"steps={steps}, gtol={gtol}: take 0 to {limits.MOST_STEPS:.2g} "
+            f"and 0 to {limits.MOST_GTOL:g}"
         )
     if int(steps) != steps:
         raise UsageError(f"steps={steps}: takes an integer")
@@ -189,7 +89,7 @@ def descents(
     from gdlab import methods, schedules
 
     job = Job(
-        objective=objective,
+        objective=tracing.checked(objective, objective.name),
         method=method or methods.gradient(),
         schedule=schedule or schedules.constant(),
         x0=np.atleast_2d(start),
@@ -227,7 +127,9 @@ def run(
     chunks = [(group.program, members) for group in groups for members in _chunks(group, jobs)]
     devices = _devices()
     compiling: set[Program] = set()
-    with ThreadPoolExecutor(len(devices)) as workers, ThreadPoolExecutor(len(devices)) as compilers:
+    # Their threads compute as gdlab does for as long as they live.
+    threads = partial(ThreadPoolExecutor, len(devices), initializer=numerics.enter)
+    with threads() as workers, threads() as compilers:
 
         def prepare(program: Program, members: tuple[int, ...]) -> Future[Pool]:
             new = program not in compiling
@@ -253,6 +155,7 @@ def run(
             compilers.shutdown(cancel_futures=True)
 
 
+@numerics.computing()
 def _chunk(pool: Pool, members: tuple[int, ...], jobs: Sequence[Job]) -> Chunk:
     records = pool.run()
     places = dict(zip(members, _places(members, jobs), strict=True))
@@ -292,11 +195,11 @@ def _chunks(group: Group, jobs: Sequence[Job]) -> Iterator[tuple[int, ...]]:
     size = 0
     for i in group.jobs:
         job = jobs[i]
-        row = LEAST_ROW + 8 * (
+        row = limits.LEAST_ROW + 8 * (
             len(job.probes) + (job.objective.dim if group.program.keep_path else 0)
         )
         cost = len(job.x0) * (len(job.marks) * row + 8 * 4 * job.objective.dim)
-        if cost > MOST_BYTES:
+        if cost > limits.MOST_BYTES:
             raise UsageError(
                 f"init.samples={len(job.x0)} with {len(job.marks)} recorded steps would take "
                 f"{cost / 2**30:.0f} GB; use record=ends or a smaller record.points"
@@ -315,6 +218,7 @@ def _places(members: Sequence[int], jobs: Sequence[Job]) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(starts)]
 
 
+@numerics.computing()
 def _pool(
     program: Program,
     members: tuple[int, ...],
@@ -327,13 +231,13 @@ def _pool(
     """The lanes of a chunk before their first step, and the program compiled where asked for."""
     first = jobs[members[0]]
     counts = np.array([len(jobs[i].x0) for i in members])
-    lanes, tables = _stack(members, jobs, counts)
+    lanes, tables = stack(members, jobs, counts)
     data = first.objective.data or {}
     dtype = np.dtype(first.precision)
     known = [np.nan if (f := jobs[i].objective.facts.f_star) is None else f for i in members]
     pool = Pool(
         program=replace(program, gathered=len(tables) > 1),
-        shared={name: _as(data[name], dtype) for name in first.objective.shared},
+        shared={name: as_floats(data[name], dtype) for name in first.objective.shared},
         lanes=lanes,
         x0=np.concatenate([jobs[i].x0 for i in members]).astype(dtype).T,
         f_star=np.repeat(np.array(known, float), counts),
@@ -348,62 +252,7 @@ def _pool(
     return pool
 
 
-def bind(params: Mapping[str, Any], objective: Objective) -> dict[str, float]:
-    """Numbers of a rule, with those that depend on the objective worked out from its facts.
-
-    Raises:
-        MissingFact: a fact is unknown; names the rule, the fact and the objective.
-    """
-    try:
-        return {name: v(objective.facts) if callable(v) else v for name, v in params.items()}
-    except ValueError as error:  # a fact that is missing, or that does not allow the rule
-        raise MissingFact(str(error).replace("this objective", objective.name)) from None
-
-
-def _stack(
-    members: Sequence[int], jobs: Sequence[Job], counts: Int[np.ndarray, " J"]
-) -> tuple[Lanes, list[Callable[..., Any]]]:
-    """The lanes of the jobs side by side, and the step-size tables that they follow."""
-    group = [jobs[i] for i in members]
-    first = group[0]
-    dtype = np.dtype(first.precision)
-
-    def side_by_side(values: Sequence[Any]) -> np.ndarray:
-        stacked = np.stack([_as(v, dtype) for v in values], axis=-1)
-        return np.repeat(stacked, counts, axis=-1)
-
-    def numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-        return {name: side_by_side([row[name] for row in rows]) for name in rows[0]}
-
-    own = [
-        {k: v for k, v in (job.objective.data or {}).items() if k not in job.objective.shared}
-        for job in group
-    ]
-    places: dict[Hashable, int] = {}
-    tables: list[Callable[..., Any]] = []
-    columns: list[int] = []
-    for job in group:
-        key = _identity(job.schedule.sizes)
-        if key not in places:
-            places[key] = len(tables)
-            tables.append(job.schedule.sizes or np.ones_like)
-        columns.append(places[key])
-    lanes = Lanes(
-        data=numbers(own) if first.objective.data is not None else None,
-        method=numbers([bind(job.method.params, job.objective) for job in group]),
-        schedule=numbers([bind(job.schedule.params, job.objective) for job in group]),
-        scale=side_by_side(
-            [bind({"scale": job.schedule.scale}, job.objective)["scale"] for job in group]
-        ),
-        column=np.repeat(np.array(columns, np.int32), counts),
-        gtol2=side_by_side([job.gtol**2 for job in group]),
-        minimizers=None
-        if first.objective.facts.minimizers is None
-        else side_by_side([job.objective.facts.minimizers for job in group]),
-    )
-    return lanes, tables
-
-
+@numerics.computing()
 def _devices() -> list[Any]:
     """Where blocks go in turn, a worker each: all accelerators, or one CPU device once a core.
 
@@ -411,35 +260,3 @@ def _devices() -> list[Any]:
     """
     devices = jax.local_devices()
     return devices if devices[0].platform != "cpu" else devices[:1] * numerics.cores()
-
-
-def _form(values: Mapping[str, Any]) -> Hashable:
-    """Names, shapes and types: what jobs share that lie side by side; numbers become floats."""
-
-    def form(value: Any) -> Hashable:
-        if callable(value):
-            return ()  # a number that depends on the objective
-        array = np.asarray(value)
-        return array.shape, array.dtype.str if array.ndim else ""
-
-    return tuple((name, form(value)) for name, value in values.items())
-
-
-def _as(value: Any, dtype: np.dtype) -> np.ndarray:
-    """Floats in the descent's precision; integers stay integers."""
-    array = np.asarray(value)
-    return array.astype(dtype) if array.dtype.kind == "f" or array.ndim == 0 else array
-
-
-def _identity(sizes: Callable[..., Any] | None) -> Hashable:
-    if isinstance(sizes, partial):
-        return (sizes.func, sizes.args, tuple(sorted(sizes.keywords.items())))
-    return sizes
-
-
-def _digest(array: Any, seen: dict[int, str]) -> str:
-    if id(array) not in seen:
-        content = np.ascontiguousarray(array)
-        form = f"{content.dtype.str}{content.shape}".encode()
-        seen[id(array)] = hashlib.sha256(form + content.tobytes()).hexdigest()
-    return seen[id(array)]

@@ -18,13 +18,13 @@ MODE = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] != "--write" else "exact
 BARE = sys.argv[2:] == ["bare"]
 if BARE:
     numerics.BACKEND = ()
-numerics.configure(MODE)
+numerics.configure(MODE, x64=True)
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 from gdlab import registry  # noqa: E402
-from gdlab.runner import loops, pool, sweep  # noqa: E402
+from gdlab.runner import loops, plan, pool, sweep  # noqa: E402
 
 LONG, SHORT = 10_000, 1_000  # between the records of SHORT lie few steps
 
@@ -71,15 +71,16 @@ def kernel(objective, eta: float, steps: int) -> tuple[float, int]:
         registry.build("schedule", "constant", {"eta": eta}), x0, steps, 0.0, marks,
     )  # fmt: skip
     (group,) = sweep.plan([job])
-    lanes, _ = sweep._stack([0], [job], np.array([lanes_n]))
+    lanes, _ = plan.stack([0], [job], np.array([lanes_n]))
     points = np.zeros(pool.rows_for(len(marks) - 1) + 1, np.int64)
     points[: len(marks)] = marks
     shared = {k: objective.data[k] for k in objective.shared}
     sizes = np.ones((16_384, 1))
     state = loops.start(group.program, lanes, x0.T)
     put = jax.device_put((shared, lanes, state, sizes, points))
+    segment = loops.compiled(group.program, *put, len(marks) - 1)
     return best(
-        lambda: loops.segment(group.program, *put, len(marks) - 1)
+        lambda: segment(group.program, *put, len(marks) - 1)
     ) / steps / lanes_n * 1e9, lanes_n
 
 

@@ -20,13 +20,9 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from gdlab import numerics
 from gdlab.critical.proof import interval as iv
 from gdlab.critical.proof.interval import Interval
 from gdlab.types import Objective
-
-if numerics.numerics() is None:  # 64 bits, whoever comes first
-    numerics.configure()
 
 Boxes = Sequence[np.ndarray] | None
 
