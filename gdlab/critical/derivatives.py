@@ -17,9 +17,6 @@ from jaxtyping import Float, Int
 from gdlab import numerics
 from gdlab.types import Array, Objective
 
-if numerics.numerics() is None:  # 64 bits, whoever comes first
-    numerics.configure()
-
 EPS = float(np.finfo(float).eps)
 DENSE = 500  # largest dimension for which a dense Hessian is formed
 
@@ -78,6 +75,7 @@ class Derivatives:
     """
 
     def __init__(self, objectives: Sequence[Objective], owner: Int[np.ndarray, " n"]) -> None:
+        numerics.configure()  # 64 bits, whoever comes first
         first = objectives[0]
         self.f, self.dim, self.has_data = first.f, first.dim, first.data is not None
         self.owner = owner

@@ -25,12 +25,17 @@ EPS, TINY, ULPS = 2.0**-52, 1e-300, 16.0
 
 
 class Interval:
-    """lo <= hi elementwise; booleans are intervals too (False < True)."""
+    """lo <= hi elementwise; booleans are intervals too (False < True).
 
-    __slots__ = ("hi", "lo")
+    Attributes:
+        level: how smooth it is as a function on the box (`smoothness.py`); None: smooth, or not
+            asked.
+    """
 
-    def __init__(self, lo: Any, hi: Any) -> None:
-        self.lo, self.hi = lo, hi
+    __slots__ = ("hi", "level", "lo")
+
+    def __init__(self, lo: Any, hi: Any, level: Any = None) -> None:
+        self.lo, self.hi, self.level = lo, hi, level
 
     @property
     def mid(self) -> np.ndarray:
@@ -128,6 +133,7 @@ def _logistic(x: np.ndarray) -> np.ndarray:
 
 
 exp = monotone(np.exp, 0.0, np.inf)
+exp2 = monotone(np.exp2, 0.0, np.inf)
 expm1 = monotone(np.expm1, -1.0, np.inf)
 log = monotone(_log, -np.inf, np.inf)
 log1p = monotone(lambda x: np.log1p(np.maximum(x, -1.0)), -np.inf, np.inf)
