@@ -14,17 +14,14 @@ from gdlab.critical.census_result import Census
 from gdlab.critical.lengths import lengths
 from gdlab.critical.multistart import Multistart
 from gdlab.critical.proof.branch_and_prune import Proof, prune
-from gdlab.critical.proof.certificate import settled
+from gdlab.critical.proof.certificate import BATCH, RADIUS, examine, explained, settled
 from gdlab.critical.proof.enclosure import Enclosure
-from gdlab.critical.proof.krawczyk import around, decide
 from gdlab.critical.proof.primitives import NotCertifiable
 from gdlab.critical.proof.smoothness import JUMP, SMOOTH, WORDS
 from gdlab.types import Objective
 
 PROVE = 3  # largest dimension of branch and prune
 CERTIFY = 8  # largest dimension in which single points are certified
-RADIUS = 1e-7  # of the box in which a point is tried alone, relative to its lengths
-BATCH = 4096
 
 
 def prove(
@@ -52,8 +49,8 @@ def prove(
         agreed = sum(v.certified for v in seen.points)
         if not agreed == len(seen.points) == len(proof.roots):
             result.proof, result.why = None, (
-                f"{len(proof.roots)} points are proved, {len(seen.points)} were found, {agreed} "
-                f"are the same{_aside(enclosure)}"
+                f"points proved: {len(proof.roots)}, found: {len(seen.points)}, the same: {agreed}"
+                f"{_aside(enclosure)}"
             )  # fmt: skip
 
 
@@ -62,7 +59,9 @@ def is_smooth(objective: Objective, domain: np.ndarray, proof: Proof | None) -> 
     if proof is not None:
         return proof.level == SMOOTH
     try:
-        return bool(Enclosure(objective).level(domain[None, :, 0], domain[None, :, 1]) == SMOOTH)
+        enclosure = Enclosure(objective)
+        level = enclosure.level(domain[None, :, 0], domain[None, :, 1])
+        return not enclosure.rules and bool(np.all(level == SMOOTH))
     except NotCertifiable:
         return False
 
@@ -99,7 +98,7 @@ def _mark(enclosure: Enclosure, seen: Multistart, proof: Proof | None) -> None:
     if not seen.points:
         return
     x = np.array([v.x for v in seen.points])
-    index = np.full(len(x), -1)  # proved at each point
+    rest = np.arange(len(x))
     if proof is not None and len(proof.roots):
         roots = proof.roots.mean(axis=2)
         # One root beside the point, and one point beside the root: no two are taken for one.
@@ -107,14 +106,12 @@ def _mark(enclosure: Enclosure, seen: Multistart, proof: Proof | None) -> None:
         of_point = np.bincount(pairs[:, 0], minlength=len(x))
         of_root = np.bincount(pairs[:, 1], minlength=len(roots))
         alone = pairs[(of_point[pairs[:, 0]] == 1) & (of_root[pairs[:, 1]] == 1)]
-        index[alone[:, 0]] = proof.index[alone[:, 1]]
+        for k, root in alone:
+            seen.points[k] = settled(seen.points[k], int(proof.index[root]))
         rest = np.flatnonzero(of_point == 0)
-    else:
-        rest = np.arange(len(x))
     radius = RADIUS * lengths(seen.box, x)
     for begin in range(0, len(rest), BATCH):
         part = rest[begin : begin + BATCH]
-        tried = decide(enclosure, *around(x[part], radius[part]))
-        index[part] = np.where(tried.one, tried.index, -1)
-    for k, v in enumerate(seen.points):
-        seen.points[k] = settled(v, int(index[k]))
+        found = examine(enclosure, x[part], radius[part])
+        for i, k in enumerate(part):
+            seen.points[k] = explained(seen.points[k], found, i)

@@ -9,9 +9,10 @@ for a reason that a person should know, the verdict's note says it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from gdlab.critical.lengths import scales
 from gdlab.critical.proof.enclosure import Boxes, Enclosure
@@ -26,6 +27,46 @@ NAMED = ("minimum", "maximum", "saddle")
 GRID = 1e-9  # points in one cell of this size, of their length, are tried once
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What the proof found within RADIUS of each of m points.
+
+    Attributes:
+        index: Morse index of the only critical point there; -1: none is proved.
+        none: no critical point is there.
+        level: how smooth f is there (`smoothness.py`).
+        excess: f may vary there by more than a smooth f would, where it may jump.
+        rules: derivative rules of f that the proof does not use.
+    """
+
+    index: Int[np.ndarray, " m"]
+    none: Bool[np.ndarray, " m"]
+    level: Int[np.ndarray, " m"]
+    excess: Bool[np.ndarray, " m"]
+    rules: tuple[str, ...]
+
+
+def examine(
+    enclosure: Enclosure,
+    x: Float[np.ndarray, "m d"],
+    radius: Float[np.ndarray, "m d"],
+    data: Boxes = None,
+) -> Examined:
+    """Tries to prove one critical point within the radius, along each axis, of each x."""
+    lo, hi = around(x, radius)
+    tested = decide(enclosure, lo, hi, data)
+    level = enclosure.level(lo, hi, data)
+    excess = np.zeros(len(x), bool)
+    if (level == JUMP).any():  # a smooth f varies by its slope, which is about zero
+        value, slope = enclosure.f(lo, hi, data), enclosure.g(lo, hi, data)
+        with np.errstate(all="ignore"):
+            most = np.sum(radius * np.maximum(np.abs(slope.lo), np.abs(slope.hi)), axis=1)
+            smooth = 1e3 * most + 1e-12 * np.minimum(np.abs(value.lo), np.abs(value.hi))
+            excess = (level == JUMP) & ~(value.hi - value.lo <= smooth)
+    index = np.where(tested.one, tested.index, -1)
+    return Examined(index, tested.none, level, excess, enclosure.rules)
+
+
 def certify_verdicts(
     objectives: Sequence[Objective], owner: np.ndarray, verdicts: list[Verdict]
 ) -> None:
@@ -38,39 +79,40 @@ def certify_verdicts(
     length = scales(objectives, mine, x)
     tables = _tables(objectives)
     sample, group = _places(tables, mine, x, length)
+    radius = np.repeat(RADIUS * length[:, None], x.shape[1], axis=1)
+    parts = []
     try:
         enclosure = Enclosure(objectives[0])
-        parts = []
         for begin in range(0, len(sample), BATCH):
             part = sample[begin : begin + BATCH]
             data = [
                 tables[name][mine[part]] if name in tables else shared
                 for name, shared in zip(enclosure.names, enclosure.data, strict=True)
             ]
-            parts.append(_judged(enclosure, x[part], RADIUS * length[part], data))
+            parts.append(examine(enclosure, x[part], radius[part], data))
     except NotCertifiable as reason:
         for i in members:
-            _note(verdicts, i, f"numerical: no interval form of {reason}")
+            note = f"numerical: no interval form of {reason}"
+            verdicts[i] = replace(verdicts[i], note=verdicts[i].note or note)
         return
-    one, none, index, level, spread = (np.concatenate(a) for a in zip(*parts, strict=True))
     for i, k in zip(members, group, strict=True):
-        v = verdicts[i]
-        if one[k] and index[k] >= 0:
-            verdicts[i] = settled(v, int(index[k]))
-        elif level[k] > SMOOTH:
-            # What f may differ by within the box, against what a smooth function would.
-            size = np.abs(v.eigenvalues).max() if v.eigenvalues is not None else 0.0
-            r = RADIUS * length[sample[k]] * np.sqrt(x.shape[1])
-            torn = level[k] == JUMP and not spread[k] <= 1e3 * (size * r**2 + 1e-13 * abs(v.value))
-            verdicts[i] = replace(v, stable=v.stable and not torn)
-            _note(verdicts, i, f"numerical: f may have {WORDS[level[k]]} here")
-        elif none[k] and enclosure.rules:
-            verdicts[i] = replace(v, stable=False)
-            _note(
-                verdicts, i,
-                "f has no critical point here: its derivative rule "
-                f"({', '.join(enclosure.rules)}) is not that of f",
-            )  # fmt: skip
+        verdicts[i] = explained(verdicts[i], parts[k // BATCH], k % BATCH)
+
+
+def explained(verdict: Verdict, found: Examined, k: int) -> Verdict:
+    """The verdict with what was found at it, as the k-th point; the note says what speaks against
+    it."""
+    if found.index[k] >= 0:
+        return settled(verdict, int(found.index[k]))
+    note, sound = "", verdict.stable
+    if found.level[k] > SMOOTH:
+        note = f"numerical: f may have {WORDS[found.level[k]]} here"
+        sound = sound and not found.excess[k]
+    elif found.none[k] and found.rules:
+        rules = ", ".join(found.rules)
+        note = f"f has no critical point here: its derivative rule ({rules}) is not that of f"
+        sound = False
+    return replace(verdict, certified=False, stable=bool(sound), note=verdict.note or note)
 
 
 def settled(verdict: Verdict, index: int) -> Verdict:
@@ -89,23 +131,6 @@ def settled(verdict: Verdict, index: int) -> Verdict:
         return replace(verdict, certified=True)
     note = f"numerical: the Hessian of f itself has index {index} here"
     return replace(verdict, certified=False, stable=False, note=verdict.note or note)
-
-
-def _note(verdicts: list[Verdict], i: int, words: str) -> None:
-    verdicts[i] = replace(verdicts[i], note=verdicts[i].note or words)
-
-
-def _judged(
-    enclosure: Enclosure, x: np.ndarray, radius: np.ndarray, data: Boxes
-) -> tuple[np.ndarray, ...]:
-    """The test at points, how smooth f is there, and by how much it may differ (if not smooth)."""
-    lo, hi = around(x, radius)
-    tested = decide(enclosure, lo, hi, data)
-    level, spread = enclosure.level(lo, hi, data), np.zeros(len(x))
-    if (level == JUMP).any():
-        value = enclosure.f(lo, hi, data)
-        spread = value.hi - value.lo
-    return tested.one, tested.none, tested.index, level, spread
 
 
 def _tables(objectives: Sequence[Objective]) -> dict[str, np.ndarray]:

@@ -86,6 +86,7 @@ class Enclosure:
     def _run(
         self, closed: Any, lo: np.ndarray, hi: np.ndarray, data: Boxes, levels: bool = False
     ) -> Interval:
+        lo, hi = np.asarray(lo, float), np.asarray(hi, float)
         numbers = [iv.exact(a) for a in (self.data if data is None else data)]
         source = self.program if closed is self.program.f else differentiate(*self._key)
         strict = not source.finite or any(nonfinite(a).any() for a in numbers)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,10 @@ tanh = monotone(np.tanh, -1.0, 1.0)
 logistic = monotone(_logistic, 0.0, 1.0)
 sqrt = monotone(lambda x: np.sqrt(np.maximum(x, 0.0)), 0.0, np.inf)
 atan = monotone(np.arctan, -math.pi / 2 - 1e-15, math.pi / 2 + 1e-15)
+asinh = monotone(np.arcsinh, -np.inf, np.inf)
+acosh = monotone(lambda x: np.arccosh(np.maximum(x, 1.0)), 0.0, np.inf)
+atanh = monotone(lambda x: np.arctanh(np.clip(x, -1.0, 1.0)), -np.inf, np.inf)
+asin = monotone(lambda x: np.arcsin(np.clip(x, -1.0, 1.0)), -math.pi / 2 - 1e-15, 2.0)
 cbrt = monotone(np.cbrt, -np.inf, np.inf)
 
 
@@ -205,6 +210,15 @@ def total(a: Interval, axes: tuple[int, ...]) -> Interval:
         slack_lo = k * EPS * np.abs(a.lo).sum(axis=axes)
         slack_hi = k * EPS * np.abs(a.hi).sum(axis=axes)
     return outward(lo - slack_lo, hi + slack_hi)
+
+
+def multiplied(a: Interval, axes: tuple[int, ...]) -> Interval:
+    """Product over axes."""
+    for axis in sorted(axes, reverse=True):
+        parts = [Interval(a.lo.take(k, axis), a.hi.take(k, axis)) for k in range(a.shape[axis])]
+        first = exact(np.ones(a.shape[:axis] + a.shape[axis + 1 :]))
+        a = reduce(mul, parts) if parts else first
+    return a
 
 
 def choose(which: Interval, false: Interval, true: Interval) -> Interval:

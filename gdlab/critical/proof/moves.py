@@ -29,7 +29,8 @@ def moved(eqn: Any, inputs: list[Interval]) -> Interval | None:
             return None
     else:
         index = _positions(eqn, [places, *indices])
-    return Interval(first.lo.reshape(B, -1)[:, index], first.hi.reshape(B, -1)[:, index])
+    n = places.size
+    return Interval(first.lo.reshape(B, n)[:, index], first.hi.reshape(B, n)[:, index])
 
 
 def placed(eqn: Any, inputs: list[Interval]) -> Interval:
@@ -40,8 +41,8 @@ def placed(eqn: Any, inputs: list[Interval]) -> Interval:
         shape = a.shape[1:]
         size = int(np.prod(shape, dtype=int))
         places.append((begin + np.arange(size)).reshape(shape))
-        flat_lo.append(np.broadcast_to(a.lo.reshape(a.shape[0], -1), (B, size)))
-        flat_hi.append(np.broadcast_to(a.hi.reshape(a.shape[0], -1), (B, size)))
+        flat_lo.append(np.broadcast_to(a.lo.reshape(a.shape[0], size), (B, size)))
+        flat_hi.append(np.broadcast_to(a.hi.reshape(a.shape[0], size), (B, size)))
         begin += size
     index = _positions(eqn, places)
     lo, hi = np.concatenate(flat_lo, axis=1), np.concatenate(flat_hi, axis=1)

@@ -7,6 +7,7 @@ on their positions (`moves.py`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ CALLS = {
     "remat2", "checkpoint", "custom_vjp_call_jaxpr",
 }  # fmt: skip
 BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+HALF_PI = np.float64(math.pi / 2 - 1e-15), np.float64(math.pi / 2 + 1e-15)
 UNARY: Mapping[str, Callable[[Interval], Interval]] = {
     "neg": iv.neg,
     "exp": iv.exp,
@@ -45,6 +47,11 @@ UNARY: Mapping[str, Callable[[Interval], Interval]] = {
     "sin": iv.sin,
     "cos": iv.cos,
     "atan": iv.atan,
+    "asin": iv.asin,
+    "acos": lambda a: iv.sub(Interval(*HALF_PI), iv.asin(a)),
+    "asinh": iv.asinh,
+    "acosh": iv.acosh,
+    "atanh": iv.atanh,
     "cbrt": iv.cbrt,
     "sqrt": iv.sqrt,
     "rsqrt": lambda a: iv.reciprocal(iv.sqrt(a)),
@@ -91,7 +98,7 @@ REDUCTIONS: Mapping[str, Callable[..., Any]] = {
     "reduce_or": np.any,
 }
 ELEMENTWISE = {*UNARY, *BINARY, "integer_pow", "pow", "round", "convert_element_type", "select_n"}
-NAMES = {*ELEMENTWISE, *MOVES, *REDUCTIONS, "reduce_sum", "dot_general", "iota"}
+NAMES = {*ELEMENTWISE, *MOVES, *REDUCTIONS, "reduce_sum", "reduce_prod", "dot_general", "iota"}
 # Arithmetic of integers is done in float64, where it is exact up to 2^53.
 COUNTING = {"add", "sub", "mul", "neg", "abs", "sign", "square", "integer_pow", "reduce_sum"}
 INTEGERS = {
@@ -178,6 +185,8 @@ def apply(eqn: Any, inputs: list[Interval]) -> list[Interval]:
         return [iv.choose(*ranked(inputs))]
     if name == "reduce_sum":
         return [iv.total(inputs[0], tuple(int(a) + 1 for a in params["axes"]))]
+    if name == "reduce_prod":
+        return [iv.multiplied(inputs[0], tuple(int(a) + 1 for a in params["axes"]))]
     if name in REDUCTIONS:
         axes, most = tuple(int(a) + 1 for a in params["axes"]), REDUCTIONS[name]
         return [Interval(most(inputs[0].lo, axis=axes), most(inputs[0].hi, axis=axes))]

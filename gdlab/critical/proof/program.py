@@ -74,14 +74,18 @@ def trace(f: Callable[..., Any], dim: int, shapes: Shapes) -> Program:
 
     traced = jax.make_jaxpr(given)(*_arguments(dim, shapes))
 
-    def own(x: Any, *data: Any) -> Any:
+    def written_out(x: Any, *data: Any) -> Any:
         return _replay(traced.jaxpr, traced.consts, (x, *data), rules)[0]
 
-    program = _needed(jax.make_jaxpr(own)(*_arguments(dim, shapes)))
+    program = _needed(jax.make_jaxpr(written_out)(*_arguments(dim, shapes)))
     _check(program.jaxpr)
     if (shape := program.out_avals[0].shape) != ():
         raise NotCertifiable(f"values of shape {shape}")
     names = tuple(sorted(set(rules)))
+
+    def own(x: Any, *data: Any) -> Any:
+        return _replay(program.jaxpr, program.consts, (x, *data), [], branches=True)[0]
+
     return Program(program, own, names, is_smooth_everywhere(program.jaxpr), _finite(program))
 
 
@@ -101,8 +105,20 @@ def _arguments(dim: int, shapes: Shapes) -> list[Any]:
     return [jax.ShapeDtypeStruct((dim,), np.float64), *data]
 
 
-def _replay(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], rules: list[str]) -> list[Any]:
-    """Carries out the operations one by one, functions written out, no rule of theirs kept."""
+def _replay(
+    jaxpr: Any,
+    consts: Sequence[Any],
+    args: Sequence[Any],
+    rules: list[str],
+    branches: bool = False,
+) -> list[Any]:
+    """Carries out the operations one by one, functions written out, no rule of theirs kept.
+
+    Args:
+        rules: the names of such rules are added to it.
+        branches: whether a maximum becomes a choice: JAX's own derivative of it asks whether two
+            numbers are equal, which a box rarely decides.
+    """
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     known |= dict(zip(jaxpr.invars, args, strict=True))
 
@@ -114,6 +130,9 @@ def _replay(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], rules: list[
         if name == "stop_gradient":
             rules.append(name)
             outputs = inputs
+        elif name in ("max", "min") and branches:
+            a, b = inputs
+            outputs = [jnp.where(a >= b if name == "max" else a <= b, a, b)]
         elif name in CALLS:
             body = next(eqn.params[k] for k in BODIES if k in eqn.params)
             same = _known(body) if name == "custom_jvp_call" else None
@@ -123,7 +142,7 @@ def _replay(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], rules: list[
                 if name.startswith("custom"):
                     rules.append(_name_of(body))
                 inner = getattr(body, "jaxpr", body)
-                outputs = _replay(inner, getattr(body, "consts", ()), inputs, rules)
+                outputs = _replay(inner, getattr(body, "consts", ()), inputs, rules, branches)
         else:
             made = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
             outputs = made if eqn.primitive.multiple_results else [made]

@@ -28,7 +28,8 @@ SMOOTH, KINK, POLE, JUMP = 0, 1, 2, 3
 WORDS = ("smooth", "a kink", "a pole", "a jump")
 ENTIRE = {
     "neg", "exp", "exp2", "expm1", "tanh", "logistic", "erf", "sin", "cos", "atan", "square",
-    "sinh", "cosh", "add", "add_any", "sub", "mul", "reduce_sum", "dot_general", "custom_jvp_call",
+    "sinh", "cosh", "add", "add_any", "sub", "mul", "asinh", "reduce_sum", "reduce_prod",
+    "dot_general", "custom_jvp_call",
     *MOVES,
 }  # fmt: skip
 ZERO = -1e-290  # a sum of squares that is rounded outward may begin a little below 0
@@ -108,6 +109,10 @@ def _fresh(eqn: Any, inputs: list[Interval], out: Interval) -> np.ndarray | None
         return where(~(a.lo > 0), POLE)
     if name == "log1p":
         return where(~(a.lo > -1), POLE)
+    if name == "acosh":
+        return where(~(a.lo > 1), POLE)
+    if name in ("asin", "acos", "atanh"):
+        return where(~((a.lo > -1) & (a.hi < 1)), POLE)
     if name == "tan":
         return where(~np.isfinite(out.lo) | ~np.isfinite(out.hi), POLE)
     if name == "div":
