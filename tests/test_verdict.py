@@ -282,14 +282,14 @@ def test_a_certificate_refuses_what_is_not_so() -> None:
 
 
 def unproved(x: Any) -> Any:
-    return x[0] ** 2 + jax.scipy.special.erf(x[0]) ** 2
+    return x[0] ** 2 + jax.lax.lgamma(2.0 + x[0] ** 2)
 
 
 def test_a_verdict_without_an_interval_form_says_so() -> None:
     (v,) = judge(Objective(unproved, 1), np.zeros((1, 1)), "converged")
     assert v.kind == "minimum"
     assert not v.certified
-    assert "erf" in v.note
+    assert "lgamma" in v.note
 
 
 def test_judging_many_objectives_costs_each_as_much(monkeypatch: pytest.MonkeyPatch) -> None:

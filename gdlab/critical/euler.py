@@ -50,8 +50,8 @@ class Euler:
         if self.total is None:
             missing = self.degree - (self.rest or 0)
             return (
-                f"Euler characteristic: degree {self.degree} on the border ({self.how}), so that "
-                f"the degenerate points (or kinks) must count {missing:+d}"
+                f"Euler characteristic: degree {self.degree} on the border ({self.how}); "
+                f"degenerate points, kinks or jumps must count {missing:+d}"
             )
         words = (
             "holds"
@@ -73,7 +73,7 @@ def euler_check(
     """Compares the points' signs with the gradient on the border.
 
     Args:
-        kinks: whether f is known to have points without a gradient, which count as well.
+        kinks: whether f may have points without a gradient, which count as well.
     """
     signs = [(-1) ** int(v.index or 0) for v in points if not v.nullity]
     degenerate = kinks or len(signs) < len(points)

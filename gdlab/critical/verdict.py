@@ -310,6 +310,6 @@ def as_cycle(verdict: Verdict, x: Float[np.ndarray, " d"], period: int, stable: 
 
 def _certify(objectives: Sequence[Objective], owner: np.ndarray, verdicts: list[Verdict]) -> None:
     """Marks the verdicts whose point the Krawczyk test proves."""
-    from gdlab.critical.proof.krawczyk import certify_verdicts
+    from gdlab.critical.proof.certificate import certify_verdicts
 
     certify_verdicts(objectives, owner, verdicts)

@@ -5,7 +5,8 @@ by plain evaluation or by the mean value form g(c) + H(X)(X - c), excludes zero;
 the Krawczyk test on the box blown up a little proves that exactly one critical point is there;
 else it is cut to what K(X) leaves of it, and bisected. Points on the faces between boxes are no
 trouble, since the blown-up boxes overlap. Degenerate points can never be proved this way: the
-boxes around them remain, and are said.
+boxes around them remain, and are said. So do boxes in which f itself may jump (`smoothness.py`):
+its gradient says nothing there.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from gdlab.critical.proof import interval as iv
 from gdlab.critical.proof.enclosure import Enclosure
+from gdlab.critical.proof.inertia import morse_index
 from gdlab.critical.proof.interval import Interval
 from gdlab.critical.proof.krawczyk import inside, krawczyk
+from gdlab.critical.proof.smoothness import JUMP, SMOOTH
 from gdlab.types import Objective
 
 BLOW = 0.25  # how far a box is blown up on each side, of its width
 BATCH = 8192  # boxes at a time
+JUMPS = 4096  # boxes in which f may jump that are cut further; more of them are a line or a face
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,18 @@ class Proof:
 
     Attributes:
         roots: enclosures of the critical points `[k, d, 2]`, one point exactly in each.
+        index: their Morse indices `[k]`; -1 where it is not proved.
         border: whether an enclosure meets the domain's border `[k]`.
         unresolved: boxes about which nothing could be proved `[u, d, 2]`.
+        level: how smooth f is at worst in a box that was not dropped (`smoothness.py`).
         boxes: how many were looked at.
     """
 
     roots: Float[np.ndarray, "k d 2"]
+    index: Int[np.ndarray, " k"]
     border: Bool[np.ndarray, " k"]
     unresolved: Float[np.ndarray, "u d 2"]
+    level: int
     boxes: int
 
     @property
@@ -51,8 +59,9 @@ class Proof:
         return not len(self.unresolved) and not bool(self.border.any())
 
 
+@np.errstate(all="ignore")
 def prune(
-    objective: Objective,
+    objective: Objective | Enclosure,
     domain: Float[np.ndarray, "d 2"],
     *,
     most_boxes: int = 400_000,
@@ -69,7 +78,7 @@ def prune(
     Raises:
         NotCertifiable: f uses an operation without an interval form.
     """
-    enclosure = Enclosure(objective)
+    enclosure = objective if isinstance(objective, Enclosure) else Enclosure(objective)
     side = domain[:, 1] - domain[:, 0]
     lo, hi = _grid(domain)
     found: list[tuple[np.ndarray, ...]] = []
@@ -83,15 +92,21 @@ def prune(
         following = []
         for k in range(0, len(lo), BATCH):
             following.append(_level(enclosure, lo[k : k + BATCH], hi[k : k + BATCH], found))
-        lo, hi = (np.concatenate(a) for a in zip(*following, strict=True))
-        small = np.all(hi - lo <= smallest * side, axis=1)
-        if small.any():
-            stuck.append(np.stack([lo[small], hi[small]], axis=-1))
-            lo, hi = lo[~small], hi[~small]
+        lo, hi, torn = (np.concatenate(a) for a in zip(*following, strict=True))
+        done = np.all(hi - lo <= smallest * side, axis=1)
+        if torn.sum() > JUMPS:
+            done |= torn
+        if done.any():
+            stuck.append(np.stack([lo[done], hi[done]], axis=-1))
+            lo, hi = lo[~done], hi[~done]
         lo, hi = _bisect(lo, hi, side)
     roots, border, unclear = _merge(found, domain)
+    index = (
+        morse_index(enclosure.H(roots[..., 0], roots[..., 1])) if len(roots) else np.zeros(0, int)
+    )
     left = np.concatenate([*stuck, unclear])
-    return Proof(roots, border, left, seen)
+    level = int(enclosure.level(left[..., 0], left[..., 1]).max()) if len(left) else SMOOTH
+    return Proof(roots, index, border, left, level, seen)
 
 
 def _grid(domain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,20 +126,32 @@ def _grid(domain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _level(
     enclosure: Enclosure, lo: np.ndarray, hi: np.ndarray, found: list[tuple[np.ndarray, ...]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """One pass over boxes: the parts of them that remain; proved points go to `found`."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One pass over boxes: the parts of them that remain, and in which of them f may jump.
+
+    Proved points go to `found`.
+    """
+    torn = enclosure.level(lo, hi) == JUMP
     g = enclosure.g(lo, hi)
-    may = np.all((g.lo <= 0) & (g.hi >= 0), axis=1)
+    may = np.all((g.lo <= 0) & (g.hi >= 0), axis=1) & ~torn
+    whole_lo, whole_hi = lo[torn], hi[torn]
     lo, hi = lo[may], hi[may]
-    if not len(lo):
-        return lo, hi
+    if len(lo):
+        lo, hi = _proved(enclosure, lo, hi, found)
+    torn = np.arange(len(whole_lo) + len(lo)) < len(whole_lo)
+    return np.concatenate([whole_lo, lo]), np.concatenate([whole_hi, hi]), torn
+
+
+def _proved(
+    enclosure: Enclosure, lo: np.ndarray, hi: np.ndarray, found: list[tuple[np.ndarray, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of boxes in which the mean value form and the Krawczyk test leave a doubt."""
     pad = BLOW * (hi - lo)
     wide_lo, wide_hi = lo - pad, hi + pad
     H = enclosure.H(wide_lo, wide_hi)
     c = 0.5 * lo + 0.5 * hi
-    with np.errstate(all="ignore"):
-        mean = iv.add(enclosure.g(c, c), iv.dot(H, iv.sub(Interval(lo, hi), iv.exact(c))))
-        K = krawczyk(enclosure, wide_lo, wide_hi, H)
+    mean = iv.add(enclosure.g(c, c), iv.dot(H, iv.sub(Interval(lo, hi), iv.exact(c))))
+    K = krawczyk(enclosure, wide_lo, wide_hi, H)
     may = np.all((mean.lo <= 0) & (mean.hi >= 0), axis=1)
     may &= np.all((K.lo <= hi) & (K.hi >= lo), axis=1)
     proved = may & inside(K, wide_lo, wide_hi)
@@ -165,7 +192,7 @@ def _merge(
     alone; enclosures that do not overlap are of different points.
     """
     d = len(domain)
-    if not found:
+    if not sum(len(boxes[0]) for boxes in found):
         return np.zeros((0, d, 2)), np.zeros(0, bool), np.zeros((0, d, 2))
     lo, hi, wide_lo, wide_hi = (np.concatenate(a) for a in zip(*found, strict=True))
     reach = float((hi - lo).max()) * 1.001 + 1e-300

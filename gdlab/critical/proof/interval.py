@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,17 @@ EPS, TINY, ULPS = 2.0**-52, 1e-300, 16.0
 
 
 class Interval:
-    """lo <= hi elementwise; booleans are intervals too (False < True)."""
+    """lo <= hi elementwise; booleans are intervals too (False < True).
 
-    __slots__ = ("hi", "lo")
+    Attributes:
+        level: how smooth it is as a function on the box (`smoothness.py`); None: smooth, or not
+            asked.
+    """
 
-    def __init__(self, lo: Any, hi: Any) -> None:
-        self.lo, self.hi = lo, hi
+    __slots__ = ("hi", "level", "lo")
+
+    def __init__(self, lo: Any, hi: Any, level: Any = None) -> None:
+        self.lo, self.hi, self.level = lo, hi, level
 
     @property
     def mid(self) -> np.ndarray:
@@ -128,6 +134,7 @@ def _logistic(x: np.ndarray) -> np.ndarray:
 
 
 exp = monotone(np.exp, 0.0, np.inf)
+exp2 = monotone(np.exp2, 0.0, np.inf)
 expm1 = monotone(np.expm1, -1.0, np.inf)
 log = monotone(_log, -np.inf, np.inf)
 log1p = monotone(lambda x: np.log1p(np.maximum(x, -1.0)), -np.inf, np.inf)
@@ -135,6 +142,10 @@ tanh = monotone(np.tanh, -1.0, 1.0)
 logistic = monotone(_logistic, 0.0, 1.0)
 sqrt = monotone(lambda x: np.sqrt(np.maximum(x, 0.0)), 0.0, np.inf)
 atan = monotone(np.arctan, -math.pi / 2 - 1e-15, math.pi / 2 + 1e-15)
+asinh = monotone(np.arcsinh, -np.inf, np.inf)
+acosh = monotone(lambda x: np.arccosh(np.maximum(x, 1.0)), 0.0, np.inf)
+atanh = monotone(lambda x: np.arctanh(np.clip(x, -1.0, 1.0)), -np.inf, np.inf)
+asin = monotone(lambda x: np.arcsin(np.clip(x, -1.0, 1.0)), -math.pi / 2 - 1e-15, 2.0)
 cbrt = monotone(np.cbrt, -np.inf, np.inf)
 
 
@@ -199,6 +210,15 @@ def total(a: Interval, axes: tuple[int, ...]) -> Interval:
         slack_lo = k * EPS * np.abs(a.lo).sum(axis=axes)
         slack_hi = k * EPS * np.abs(a.hi).sum(axis=axes)
     return outward(lo - slack_lo, hi + slack_hi)
+
+
+def multiplied(a: Interval, axes: tuple[int, ...]) -> Interval:
+    """Product over axes."""
+    for axis in sorted(axes, reverse=True):
+        parts = [Interval(a.lo.take(k, axis), a.hi.take(k, axis)) for k in range(a.shape[axis])]
+        first = exact(np.ones(a.shape[:axis] + a.shape[axis + 1 :]))
+        a = reduce(mul, parts) if parts else first
+    return a
 
 
 def choose(which: Interval, false: Interval, true: Interval) -> Interval:

@@ -14,21 +14,35 @@ Equations, 1990, sec. 5.1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from gdlab.critical.lengths import scales
 from gdlab.critical.proof import interval as iv
-from gdlab.critical.proof.enclosure import Boxes, Enclosure, NotCertifiable
+from gdlab.critical.proof.enclosure import Boxes, Enclosure
+from gdlab.critical.proof.inertia import morse_index
 from gdlab.critical.proof.interval import Interval
-from gdlab.types import Objective, Verdict
-
-BATCH = 4096  # boxes at a time
+from gdlab.types import Objective
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What the test decided about each of m boxes.
+
+    Attributes:
+        one: exactly one critical point is proved to lie in the box.
+        none: none is.
+        index: its Morse index, that of the Hessian throughout the box; -1: not proved.
+    """
+
+    one: Bool[np.ndarray, " m"]
+    none: Bool[np.ndarray, " m"]
+    index: Int[np.ndarray, " m"]
+
+
+@np.errstate(all="ignore")
 def krawczyk(
     enclosure: Enclosure,
     lo: Float[np.ndarray, "B d"],
@@ -39,11 +53,9 @@ def krawczyk(
     """K(X) of each box, given H enclosed over it; infinite where no Y is found."""
     d = lo.shape[1]
     regular = np.isfinite(H.lo).all(axis=(1, 2)) & np.isfinite(H.hi).all(axis=(1, 2))
-    with np.errstate(invalid="ignore"):
-        middle = np.where(regular[:, None, None], H.mid, np.eye(d))
+    middle = np.where(regular[:, None, None], H.mid, np.eye(d))
     size = np.abs(middle).max(axis=(1, 2))
-    with np.errstate(all="ignore"):
-        det = np.linalg.det(middle / np.where(size > 0, size, 1.0)[:, None, None])
+    det = np.linalg.det(middle / np.where(size > 0, size, 1.0)[:, None, None])
     singular = ~(np.abs(det) > 1e-200)
     middle[singular] = np.eye(d)
     Y = iv.exact(np.linalg.inv(middle))
@@ -61,6 +73,19 @@ def inside(K: Interval, lo: np.ndarray, hi: np.ndarray) -> Bool[np.ndarray, " B"
     return np.all((K.lo > lo) & (K.hi < hi), axis=1)
 
 
+def decide(
+    enclosure: Enclosure,
+    lo: Float[np.ndarray, "m d"],
+    hi: Float[np.ndarray, "m d"],
+    data: Boxes = None,
+) -> Decision:
+    """Which boxes hold one critical point, which none, and of which index."""
+    H = enclosure.H(lo, hi, data)
+    K = krawczyk(enclosure, lo, hi, H, data)
+    none = np.any((K.lo > hi) | (K.hi < lo), axis=1)
+    return Decision(inside(K, lo, hi), none, morse_index(H))
+
+
 def certify(
     objective: Objective | Enclosure,
     x: Float[np.ndarray, "m d"],
@@ -76,59 +101,12 @@ def certify(
         NotCertifiable: f uses an operation without an interval form; the message is its name.
     """
     enclosure = objective if isinstance(objective, Enclosure) else Enclosure(objective)
+    return decide(enclosure, *around(x, radius), data).one
+
+
+def around(x: Any, radius: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes around points, of one radius or of one along each axis."""
     x = np.atleast_2d(np.asarray(x, float))
     r = np.asarray(radius, float)
     r = np.broadcast_to(r if r.ndim == 2 else r[..., None], x.shape)
-    lo, hi = x - r, x + r
-    H = enclosure.H(lo, hi, data)
-    return inside(krawczyk(enclosure, lo, hi, H, data), lo, hi)
-
-
-def certify_verdicts(
-    objectives: Sequence[Objective], owner: np.ndarray, verdicts: list[Verdict]
-) -> None:
-    """Marks in place the verdicts whose point the test proves; the objectives share their code.
-
-    Points within 1e-9 of their length are tried once: their boxes have a radius of 1e-7 of it.
-    """
-    members = [i for i, v in enumerate(verdicts) if v.kind in ("minimum", "maximum", "saddle")]
-    if not members:
-        return
-    first = objectives[0]
-    x = np.stack([verdicts[i].x for i in members])
-    names = sorted(first.data or {})
-    own = [name for name in names if name not in first.shared]
-    tables = {
-        name: np.stack([np.asarray(o.data[name]) for o in objectives if o.data]) for name in own
-    }
-    same = np.zeros(len(objectives), int)
-    if own:
-        flat = np.concatenate(
-            [a.reshape(len(a), -1).astype(float) for a in tables.values()], axis=1
-        )
-        same = np.ravel(np.unique(flat, axis=0, return_inverse=True)[1])
-    mine = owner[members]
-    length = scales(objectives, mine, x)
-    # A power of two, so that neighbours of a place are rounded alike.
-    grid = 1e-9 * np.exp2(np.round(np.log2(length)))[:, None]
-    key = np.column_stack([same[mine], grid, np.round(x / grid) + 0.0])
-    _, sample, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    proved = np.zeros(len(sample), bool)
-    try:
-        enclosure = Enclosure(first)
-        for begin in range(0, len(sample), BATCH):
-            part = sample[begin : begin + BATCH]
-            data = [
-                tables[n][mine[part]] if n in tables else np.asarray((first.data or {})[n])[None]
-                for n in names
-            ]
-            radius = 1e-7 * length[part]
-            proved[begin : begin + BATCH] = certify(enclosure, x[part], radius, data)
-    except NotCertifiable as reason:
-        note = f"numerical: no interval form of {reason}"
-        for i in members:
-            verdicts[i] = replace(verdicts[i], note=verdicts[i].note or note)
-        return
-    for i, k in zip(members, np.ravel(group), strict=True):
-        if proved[k]:
-            verdicts[i] = replace(verdicts[i], certified=True)
+    return x - r, x + r
