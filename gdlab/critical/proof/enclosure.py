@@ -13,7 +13,7 @@ where, its enclosure is infinite: nothing is proved there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import jax
@@ -129,8 +129,23 @@ def _derivatives(
         raise NotCertifiable("a derivative rule that is not JAX's own") from error
 
 
+@lru_cache(maxsize=256)
+def _value(
+    f: Callable[..., Any], dim: int, shapes: tuple[tuple[str, Any, Any], ...] | None
+) -> Any:
+    """The traced f(x), or f(data, x) with data of these shapes."""
+
+    def value(x: Any, *data: Any) -> Any:
+        if shapes is None:
+            return f(x)
+        return f({name: a for (name, _, _), a in zip(shapes, data, strict=True)}, x)
+
+    data = [jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in shapes or ()]
+    return jax.make_jaxpr(value)(jax.ShapeDtypeStruct((dim,), np.float64), *data)
+
+
 class Enclosure:
-    """g and H of an objective on boxes, each box with data of its own if need be.
+    """f, g and H of an objective on boxes, each box with data of its own if need be.
 
     Raises:
         NotCertifiable: when called, if f uses an operation without an interval form.
@@ -141,8 +156,20 @@ class Enclosure:
         self.data = [np.asarray((objective.data or {})[name])[None] for name in self.names]
         shapes = tuple((n, a.shape[1:], a.dtype) for n, a in zip(self.names, self.data))
         given = None if objective.data is None else shapes
+        self._f = partial(_value, objective.f, objective.dim, given)
         self._g, self._H = _derivatives(objective.f, objective.dim, given)
         self._steps = _has_steps(self._g.jaxpr)
+
+    @property
+    def program(self) -> Any:
+        """The traced f."""
+        return self._f()
+
+    def f(
+        self, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"], data: Boxes = None
+    ) -> Interval:
+        """Encloses f on each box `[B]`."""
+        return self._run(self._f(), lo, hi, data)
 
     def g(
         self, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"], data: Boxes = None
