@@ -76,10 +76,11 @@ def _way_left(tail: Float[np.ndarray, "n m d"], p: int) -> Float[np.ndarray, " n
     """
     change = np.linalg.norm(tail[:, p:] - tail[:, :-p], axis=2)
     a, b = change[:, :p].max(axis=1), change[:, p:].max(axis=1)
-    rounding = 64 * EPS * np.abs(tail[:, -p:]).max(axis=(1, 2))
+    ulp = EPS * np.abs(tail[:, -p:]).max(axis=(1, 2))
     with np.errstate(all="ignore"):
-        rest = np.where(b < a, b / (1 - b / a), np.inf)
-    return np.where(b <= rounding, np.maximum(a, b), np.maximum(a, rest))
+        falls = 1 - (b + 4 * ulp) / a
+        rest = np.where(falls > 0, b / falls, np.inf)
+    return np.where(b <= 64 * ulp, np.maximum(a, b), np.maximum(a, rest))
 
 
 def as_cycle(verdict: Verdict, x: Float[np.ndarray, " d"], period: int, stable: bool) -> Verdict:

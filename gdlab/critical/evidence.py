@@ -45,7 +45,8 @@ class Evidence:
         error: bound on the error of each eigenvalue of the Hessian.
         values, value_error: what the signs of the eigenvalues are read from, and its error: the
             eigenvalues themselves, or those of the scaled Hessian.
-        scaled: whether they are those.
+        rounding: the part of that error that rounding makes; the rest is that the point may be off.
+        scaled: whether the signs are read from the scaled Hessian.
         step: length of Newton's step, without the directions whose eigenvalue is zero as far as
             rounding tells.
         null_slope: the gradient along those directions, relative to its error.
@@ -57,6 +58,7 @@ class Evidence:
     error: Float[np.ndarray, " m"]
     values: Float[np.ndarray, "m d"]
     value_error: Float[np.ndarray, "m d"]
+    rounding: Float[np.ndarray, "m d"]
     scaled: Bool[np.ndarray, " m"]
     step: Float[np.ndarray, " m"]
     null_slope: Float[np.ndarray, " m"]
@@ -96,8 +98,8 @@ def weigh(
     if d <= ENCLOSED:
         box = enclosures("g", p.x, p.x, points)
         if box is not None:
-            width = box.hi - box.lo
-            g_error = np.where(np.isfinite(width), np.fmax(g_error, width), g_error)
+            wrong = np.maximum(box.hi - p.g, p.g - box.lo)
+            g_error = np.where(np.isfinite(wrong), np.fmax(g_error, wrong), g_error)
     else:
         for k in OFFSETS:
             _, g = at.gradients(p.x + k * ulps, points)
@@ -109,7 +111,8 @@ def weigh(
     moved = np.maximum(*(norm(H - p.H) for H in ends))
     error = np.where(np.isfinite(moved), H_error + 2 * moved, np.inf)
     out = Evidence(
-        g_error, error, values.copy(), np.repeat(error[:, None], d, 1), np.zeros(len(p.x), bool),
+        g_error, error, values.copy(), np.repeat(error[:, None], d, 1),
+        np.repeat(H_error[:, None], d, 1), np.zeros(len(p.x), bool),
         *_rest(p.g, g_error, values, vectors, H_error[:, None], one),
         norm(off), _constant(at, p, points, scale),
     )  # fmt: skip
@@ -203,6 +206,7 @@ def _rescale(
     far = [at.hessians(p.x[i] + s * off, points[i])[2] for s in (1, -1)]
     error = rounding[:, None] + 1.5 * _changes(values, far, both)
     out.values[i], out.value_error[i], out.scaled[i] = values, error, True
+    out.rounding[i] = rounding[:, None]
     out.step[i], out.null_slope[i] = _rest(p.g[i], out.g_error[i], values, vectors, error, u)
     out.off[i] = norm(off)
 

@@ -24,7 +24,7 @@ from gdlab.critical.enclosures import Enclosures
 from gdlab.critical.evidence import TINY, pattern
 from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import judge_global, known_points
-from gdlab.critical.polish import norm
+from gdlab.critical.polish import levenberg, norm
 from gdlab.types import Objective, Verdict
 
 EACH = 6  # eigenvalues at each end
@@ -89,9 +89,7 @@ def judge_large(
     before = float(norm(g[None])[0])
 
     def leave(kind: str, note: str, moved: float = 0.0) -> Verdict:
-        return Verdict(
-            kind, x, float(value), before, before, moved=moved, method="none", note=note
-        )
+        return Verdict(kind, x, float(value), before, before, moved=moved, method="none", note=note)
 
     if not np.isfinite(value):
         return leave("not_critical", "f is not finite here")
@@ -160,7 +158,7 @@ def _jumps(at: Derivatives, x: np.ndarray, value: float, g: np.ndarray, point: i
     kink = near > 4e-3 * far and far > 0 and near > 1e5 * EPS * abs(value) / scale
     step = float(np.abs(near_f - value).max())
     jump = step > 1e4 * EPS * abs(value) + 640 * EPS * scale * steepest
-    return kink or jump and step > 0.1 * float(np.abs(far_f - value).max())
+    return kink or (jump and step > 0.1 * float(np.abs(far_f - value).max()))
 
 
 def _operator(at: Derivatives, x: np.ndarray, point: int) -> LinearOperator:
@@ -176,13 +174,23 @@ def _polish(
     Returns:
         The point, f, the gradient, and Newton's step from there.
     """
+    enough = _rounding(at, x, g, point, scale)
+    wholes = 3  # Hessians formed where MINRES does not converge
     start, reach, which, step = x, 0.25 * scale, np.array([point]), np.zeros_like(x)
     for _ in range(STEPS):
         size = float(norm(g[None])[0])
         if size == 0:
             return x, value, g, np.zeros_like(x)
-        p, _ = minres(_operator(at, x, point), -g / size, rtol=1e-12, maxiter=400)
+        if size <= enough and step.any():
+            break
+        p, _ = minres(_operator(at, x, point), -g / size, rtol=1e-12, maxiter=200)
         step = size * p
+        rest = np.linalg.norm(at.curvature(x, point)(p) * size + g)
+        if rest > 1e-6 * size and len(x) <= WHOLE and wholes:
+            wholes -= 1
+            values, vectors = np.linalg.eigh(_whole(at.curvature(x, point), len(x)))
+            floor = np.full(1, 1e-13 * np.abs(values).max())
+            step = levenberg(g[None], values[None], vectors[None], floor)[0]
         for shrink in (1.0, 0.25, 0.0625):
             trial = x + shrink * step
             new_value, new_g = (a[0] for a in at.gradients(trial[None], which))
@@ -217,17 +225,21 @@ def _spectrum(
         changed = max(changed, weight * float(np.linalg.norm(there - here, axis=0).max()))
     error = rest + changed + 16 * np.sqrt(d) * EPS * size
     found = Spectrum(values, error, False)
-    if np.isfinite(rest) and error < 0.05 * size and np.abs(values).min() > 10 * error:
-        if values[0] > 0 or values[-1] < 0:
-            return found
+    decided = np.isfinite(rest) and np.abs(values).min() > 10 * error
+    if decided and error < 0.05 * size and (values[0] > 0 or values[-1] < 0):
+        return found
     if d <= WHOLE:
-        H = np.column_stack([product(e) for e in np.eye(d)])
         error = changed + 4 * np.sqrt(d) * EPS * size
-        return Spectrum(np.linalg.eigvalsh(0.5 * (H + H.T)), error, True)
+        return Spectrum(np.linalg.eigvalsh(_whole(product, d)), error, True)
     if not np.isfinite(rest):
         return found
-    found.null_between, found.sure = _null_between(at, x, point, error, size, rng)
+    found.null_between, found.sure = _null_between(at, x, point, error, rng)
     return found
+
+
+def _whole(product: Product, d: int) -> Float[np.ndarray, "d d"]:
+    H = np.column_stack([product(e) for e in np.eye(d)])
+    return 0.5 * (H + H.T)
 
 
 def _largest(product: Product, v: np.ndarray) -> float:
@@ -255,8 +267,8 @@ def _extremes(
         operator.dtype = np.dtype(float)
         try:
             _, V = eigsh(
-                operator, k=EACH, which=which, v0=rng.standard_normal(d), maxiter=300,
-                ncv=min(d, 60), tol=1e-13,
+                operator, k=EACH, which=which, v0=rng.standard_normal(d), ncv=min(d, 60),
+                maxiter=20 if d <= WHOLE else 300, tol=1e-13,
             )  # fmt: skip
         except ArpackNoConvergence as error:
             V = error.eigenvectors
@@ -273,7 +285,7 @@ def _extremes(
 
 
 def _null_between(
-    at: Derivatives, x: np.ndarray, point: int, error: float, size: float, rng: np.random.Generator
+    at: Derivatives, x: np.ndarray, point: int, error: float, rng: np.random.Generator
 ) -> tuple[bool, bool]:
     """Whether a null eigenvalue is found among the inner ones; whether none can be there.
 
@@ -281,10 +293,13 @@ def _null_between(
     ||H n|| <= error ||n|| proves an eigenvalue within the error of zero.
     """
     operator, product = _operator(at, x, point), at.curvature(x, point)
-    r = rng.standard_normal(len(x))
-    y, failed = minres(operator, product(r), rtol=1e-14, maxiter=4 * len(x))
-    n = r - y
-    left = float(np.linalg.norm(n))
-    if left <= 1e-6 * np.linalg.norm(r):
-        return False, not failed
-    return bool(np.linalg.norm(product(n)) <= error * left), False
+    n = r = rng.standard_normal(len(x))
+    for _ in range(3):  # refined, as the solution of a linear system is
+        y, failed = minres(operator, product(n), rtol=1e-14, maxiter=4 * len(x))
+        n = n - y
+        left = float(np.linalg.norm(n))
+        if left <= 1e-6 * np.linalg.norm(r):
+            return False, not failed
+        if np.linalg.norm(product(n)) <= error * left:
+            return True, True
+    return False, False

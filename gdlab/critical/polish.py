@@ -8,8 +8,8 @@ which is Newton's step -H^-1 g once |g| is small against the eigenvalues of H, h
 and maxima as well, and does not move along null directions: it converges quadratically to a line
 of critical points too. The damping stays above the rounding errors of null eigenvalues, which
 would otherwise carry the point along the line. A trial point counts only if |g| falls. Where H
-vanishes with the gradient, Newton's step falls short by a fixed factor, p_k+1 = rho p_k; the sum of the geometric
-series, p / (1 - rho), is tried first.
+vanishes with the gradient, Newton's step falls short by a fixed factor, p_k+1 = rho p_k; the sum
+of the geometric series, p / (1 - rho), is tried first.
 
 Reference: N. Yamashita and M. Fukushima, Computing Suppl. 15 (2001) 239 (m from |g|);
 R. F. Ortega and W. C. Rheinboldt, 1970, sec. 10.2 (linear convergence at singular roots).
@@ -130,6 +130,9 @@ def polish(
         with np.errstate(all="ignore"):
             least = relative * largest / size
         least[~np.isfinite(least)] = 1.0
+    if units is not None:  # they are chosen so that Newton's step is good
+        with np.errstate(all="ignore"):
+            least = np.nan_to_num(1e-6 * largest / size, posinf=1.0)
     c, rho, before = least.copy(), np.zeros(n), np.zeros(n)
     alive = np.isfinite(size) & np.isfinite(eigenvalues).all(axis=1) & (size > 0)
     boosted, slow = np.zeros(n, bool), np.zeros(n, int)
@@ -146,7 +149,7 @@ def polish(
         trial = now.x[i] + p / np.where(boost, 1 - rho[i], 1.0)[:, None]
         away = norm(trial - start[i])
         outside = ~(away <= radius[i])
-        left = ~(away <= BEYOND * most[i]) | (outside & boost)
+        left = ~(away <= np.where(boost, 2.0, BEYOND) * most[i])
         done = (length <= ulp) | left
         now.left[i[left & ~boost]] = True
         alive[i[done & ~(left & boost)]] = False
@@ -155,7 +158,7 @@ def polish(
         value, g, H = hessians(trial, i)
         fell = np.where(outside, VANISHES, 1.0) * size[i]
         better = (norm(g) < fell) & np.isfinite(H).all(axis=(1, 2)) & np.isfinite(value)
-        gone = outside & ~better
+        gone = outside & ~better & ~boost
         now.left[i[gone]], alive[i[gone]] = True, False
         hit, miss = i[better], i[~better & ~boost & ~gone]
         now.x[hit], now.value[hit] = trial[better], value[better]
@@ -165,6 +168,7 @@ def polish(
             slow[hit] += norm(g[better]) > 0.8 * size[hit]
         size[hit] = norm(g[better])
         alive[hit[slow[hit] >= STALLED]] = False
+        radius[hit] = np.maximum(radius[hit], 1.5 * away[~done][better])
         plain = better & ~boost
         with np.errstate(all="ignore"):
             ratio = length / before[i]

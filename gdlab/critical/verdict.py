@@ -244,9 +244,7 @@ def _polished(
     again &= np.isfinite(p.H).all(axis=(1, 2)) & (units.min(axis=1, initial=1.0) < 1e-4)
     i = np.flatnonzero(again)
     if len(i):
-        q = polish(
-            at, ends[i], points[i], 1e-6 * scale[i], NEARBY * scale[i], units=units[i]
-        )
+        q = polish(at, ends[i], points[i], 1e-6 * scale[i], NEARBY * scale[i], units=units[i])
         more = weigh(at, enclosures, q, points[i], scale[i])
         better = _critical(q, more, scale[i], 1.0)
         for old, new in ((p, q), (evidence, more)):
@@ -277,7 +275,8 @@ def _decide(
     """Which rule applies to each point, and whether the verdict is stable; fills in the case."""
     asked = []
     for factor in (0.1, 10.0, 1.0):
-        error = factor * evidence.value_error
+        # That a point may be far off is no evidence for a null eigenvalue.
+        error = factor * (evidence.rounding if factor < 1 else evidence.value_error)
         case.negative = np.sum(evidence.values < -error, axis=1)
         case.null = np.sum(np.abs(evidence.values) <= error, axis=1)
         case.critical = _critical(p, evidence, scale, factor)

@@ -130,9 +130,7 @@ def _derivatives(
 
 
 @lru_cache(maxsize=256)
-def _value(
-    f: Callable[..., Any], dim: int, shapes: tuple[tuple[str, Any, Any], ...] | None
-) -> Any:
+def _value(f: Callable[..., Any], dim: int, shapes: tuple[tuple[str, Any, Any], ...] | None) -> Any:
     """The traced f(x), or f(data, x) with data of these shapes."""
 
     def value(x: Any, *data: Any) -> Any:
