@@ -9,7 +9,7 @@ import pytest
 
 from gdlab import api, objectives, registry, schedules
 from gdlab.critical.basins import assign, basins, box_dimension, shares_along, wilson
-from gdlab.critical.verdict import period_of, periods
+from gdlab.critical.cycles import period_of, periods
 from gdlab.types import Objective
 
 

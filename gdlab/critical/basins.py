@@ -18,9 +18,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from gdlab.critical.census import SET, check_domain
+from gdlab.critical.cycles import as_cycle, periods
 from gdlab.critical.evidence import pattern
 from gdlab.critical.lengths import scales, within
-from gdlab.critical.verdict import CRITICAL, as_cycle, judge, periods
+from gdlab.critical.verdict import CRITICAL, judge
 from gdlab.errors import UsageError
 from gdlab.types import Method, Objective, Schedule, Verdict
 

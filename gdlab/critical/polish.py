@@ -6,9 +6,10 @@ The step is Levenberg's, with a damping that fades with the gradient:
 
 which is Newton's step -H^-1 g once |g| is small against the eigenvalues of H, heads for saddles
 and maxima as well, and does not move along null directions: it converges quadratically to a line
-of critical points too. A trial point counts only if |g| falls. Where H vanishes with the
-gradient, Newton's step falls short by a fixed factor, p_k+1 = rho p_k; the sum of the geometric
-series, p / (1 - rho), is tried first.
+of critical points too. The damping stays above the rounding errors of null eigenvalues, which
+would otherwise carry the point along the line. A trial point counts only if |g| falls. Where H
+vanishes with the gradient, Newton's step falls short by a fixed factor, p_k+1 = rho p_k; the sum
+of the geometric series, p / (1 - rho), is tried first.
 
 Reference: N. Yamashita and M. Fukushima, Computing Suppl. 15 (2001) 239 (m from |g|);
 R. F. Ortega and W. C. Rheinboldt, 1970, sec. 10.2 (linear convergence at singular roots).
@@ -25,6 +26,11 @@ from jaxtyping import Bool, Float, Int
 from gdlab.critical.derivatives import EPS, Derivatives
 
 STEPS = 60
+NULL = 1e-13  # eigenvalues below this part of the largest are as good as zero
+STRIDES = 25  # Newton steps to a root of order k: k, and a tail has none
+STALLED = 4  # steps that hardly lower |g|: at a root of any order each leaves 0.4 of it or less
+BEYOND = 8.0
+VANISHES = 1e-3  # what must be left of |g| at most, farther away than the neighbourhood
 
 
 @dataclass
@@ -88,55 +94,81 @@ def polish(
     most: Float[np.ndarray, " m"],
     steps: int = STEPS,
     relative: float | None = None,
+    units: Float[np.ndarray, "m d"] | None = None,
 ) -> Polished:
     """Polishes the points x.
 
     Args:
         points: whose data each row is evaluated with.
-        reach: the neighbourhood is at least this wide, and ten Newton steps if that is more ...
-        most: ... but at most this wide.
+        reach: the neighbourhood is at least this wide, and `STRIDES` Newton steps if that is more;
+        most: but at most this wide. A full step that leads farther, up to `BEYOND` as far, counts
+            if the gradient all but vanishes there: a long narrow valley, not a tail.
         steps: trial points at most.
         relative: for starts far from any critical point: the damping at the start, as a part of
             the largest |eigenvalue| there (default: c = 1).
+        units: of each coordinate, in which the steps are computed (default: 1).
     """
     n, start = len(x), x.copy()
-    value, g, H = at.hessians(x, points)
+
+    def hessians(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        value, g, H = at.hessians(x, points[rows])
+        if units is None:
+            return value, g, H
+        u = units[rows]
+        return value, g * u, H * u[:, :, None] * u[:, None, :]
+
+    value, g, H = hessians(x, np.arange(n))
     eigenvalues, vectors = eigen(H)
     now = Polished(x.copy(), value, g, H, eigenvalues, vectors, np.zeros(n, bool))
     size = norm(g)
-    floor = np.abs(eigenvalues).max(axis=1, initial=0.0) * 1e-13
-    first = norm(levenberg(g, eigenvalues, vectors, floor))
-    radius = np.clip(10 * first, reach, most)
+    largest = np.abs(eigenvalues).max(axis=1, initial=0.0)
+    one = np.ones_like(x) if units is None else units
+    first = norm(one * levenberg(g, eigenvalues, vectors, NULL * largest))
+    radius = np.clip(STRIDES * first, reach, most)
     least = np.ones(n)
     if relative is not None:
         with np.errstate(all="ignore"):
-            least = relative * np.abs(eigenvalues).max(axis=1, initial=0.0) / size
+            least = relative * largest / size
         least[~np.isfinite(least)] = 1.0
+    if units is not None:  # they are chosen so that Newton's step is good
+        with np.errstate(all="ignore"):
+            least = np.nan_to_num(1e-6 * largest / size, posinf=1.0)
     c, rho, before = least.copy(), np.zeros(n), np.zeros(n)
     alive = np.isfinite(size) & np.isfinite(eigenvalues).all(axis=1) & (size > 0)
-    boosted = np.zeros(n, bool)
+    boosted, slow = np.zeros(n, bool), np.zeros(n, int)
     for _ in range(steps):
         i = np.flatnonzero(alive)
         if not len(i):
             break
-        p = levenberg(now.g[i], now.eigenvalues[i], now.vectors[i], c[i] * size[i])
-        length, ulp = norm(p), 4 * EPS * norm(now.x[i])
+        floor = NULL * np.abs(now.eigenvalues[i]).max(axis=1, initial=0.0)
+        damping = np.maximum(c[i] * size[i], floor)
+        p = one[i] * levenberg(now.g[i], now.eigenvalues[i], now.vectors[i], damping)
+        length, ulp = norm(p / one[i]), 4 * EPS * norm(now.x[i] / one[i])
         boost = (rho[i] > 0.25) & (rho[i] < 0.97) & ~boosted[i]
         boosted[i] = boost
         trial = now.x[i] + p / np.where(boost, 1 - rho[i], 1.0)[:, None]
-        left = ~(norm(trial - start[i]) <= radius[i])
+        away = norm(trial - start[i])
+        outside = ~(away <= radius[i])
+        left = ~(away <= np.where(boost, 2.0, BEYOND) * most[i])
         done = (length <= ulp) | left
         now.left[i[left & ~boost]] = True
         alive[i[done & ~(left & boost)]] = False
-        i, p, length, trial = (a[~done] for a in (i, p, length, trial))
+        i, length, trial, outside = (a[~done] for a in (i, length, trial, outside))
         boost = boost[~done]
-        value, g, H = at.hessians(trial, points[i])
-        better = (norm(g) < size[i]) & np.isfinite(H).all(axis=(1, 2)) & np.isfinite(value)
-        hit, miss = i[better], i[~better & ~boost]
+        value, g, H = hessians(trial, i)
+        fell = np.where(outside, VANISHES, 1.0) * size[i]
+        better = (norm(g) < fell) & np.isfinite(H).all(axis=(1, 2)) & np.isfinite(value)
+        gone = outside & ~better & ~boost
+        now.left[i[gone]], alive[i[gone]] = True, False
+        hit, miss = i[better], i[~better & ~boost & ~gone]
         now.x[hit], now.value[hit] = trial[better], value[better]
         now.g[hit], now.H[hit] = g[better], H[better]
         now.eigenvalues[hit], now.vectors[hit] = eigen(H[better])
+        if relative is None:
+            slow[hit] += norm(g[better]) > 0.8 * size[hit]
         size[hit] = norm(g[better])
+        alive[hit[slow[hit] >= STALLED]] = False
+        radius[hit] = np.maximum(radius[hit], 1.5 * away[~done][better])
         plain = better & ~boost
         with np.errstate(all="ignore"):
             ratio = length / before[i]
@@ -146,4 +178,7 @@ def polish(
         c[miss] *= 16
         alive[miss[c[miss] > 1e12 * least[miss]]] = False
         alive[hit[size[hit] == 0]] = False
+    if units is not None:
+        now.g, now.H = now.g / units, now.H / units[:, :, None] / units[:, None, :]
+        now.eigenvalues, now.vectors = eigen(now.H)
     return now

@@ -1,35 +1,91 @@
 """What an end point is: polished, its Hessian's eigenvalues against their errors, a verdict.
 
 1. Polish (`polish.py`): Newton on the gradient, staying in the neighbourhood.
-2. Critical? The gradient has fallen to its rounding error, or Newton's step says that the root
-   is closer than 1e-9: a tiny gradient alone proves nothing.
-3. Eigenvalues of the Hessian against a bound on their error (`evidence.py`): all positive, a
-   minimum; all negative, a maximum; both signs, a saddle whose index counts the negative ones;
-   any within the error of zero, degenerate.
+2. Evidence (`evidence.py`, `smooth.py`): errors of the gradient and of the eigenvalues, jumps.
+3. The first of the `rules` below that applies gives the kind; what it needs is in `Case`.
 4. Again with every tolerance ten times larger and ten times smaller: `stable`.
-5. For few dimensions, an interval Krawczyk test (`certificate.py`): `certified`.
+5. Global or not (`optimum.py`); for few dimensions an interval Krawczyk test: `certified`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from gdlab.critical.cycles import as_cycle, periods
 from gdlab.critical.derivatives import DENSE, Derivatives
-from gdlab.critical.evidence import Evidence, fading, weigh
+from gdlab.critical.enclosures import Enclosures
+from gdlab.critical.evidence import Evidence, coordinate_units, fading, weigh
 from gdlab.critical.lengths import scales
+from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import Polished, norm, polish
+from gdlab.critical.proof.krawczyk import certify_verdicts
+from gdlab.critical.smooth import Breaks, find_breaks
 from gdlab.types import Objective, Verdict
 
-CLOSE = 1e-9  # distance to the root, relative to the point's scale, at which a point is critical
-NEAR = 1e-6  # distance at which a polished point is a known one
-PERIOD = 16  # longest cycle looked for
+CLOSE = 1e-9  # distance to the root, relative to the point's length, at which a point is critical
+NEARBY = 0.25  # neighbourhood of an end point, relative to its length
+SMALL = 1e3  # a gradient is small up to this many times the descent's tolerance
 CERTIFY = 3  # largest dimension for which `certified="auto"` tries the certificate
 CRITICAL = ("minimum", "maximum", "saddle", "degenerate")
+NOT_CRITICAL = "not_critical"
+Rows = Bool[np.ndarray, " m"]
+
+
+@dataclass
+class Case:
+    """What the rules look at, one row a point.
+
+    Attributes:
+        finite: f, its gradient and its Hessian are finite at the end point.
+        breaks: what jumps there.
+        arrived: the descent had come to its end there, by its own tolerance or by rounding.
+        small: the gradient of the end point is small.
+        constant, faded: f is constant throughout a neighbourhood; it only levels out.
+        critical: there is a critical point beside the end point.
+        negative, null: how many eigenvalues are negative, and zero, beyond their error.
+        dim: d.
+    """
+
+    finite: tuple[Rows, Rows, Rows]
+    breaks: Breaks
+    arrived: Rows
+    small: Rows
+    constant: Rows
+    faded: Rows
+    critical: Rows
+    negative: Int[np.ndarray, " m"]
+    null: Int[np.ndarray, " m"]
+    dim: int
+
+
+def rules(c: Case) -> list[tuple[Rows, str, str]]:
+    """The verdict, rule by rule: where it applies, the kind, the note. The first one counts."""
+    f_finite, g_finite, H_finite = c.finite
+    no_hessian = ~H_finite | c.breaks.hessian
+    always = np.ones(len(c.small), bool)
+    return [
+        (~f_finite, NOT_CRITICAL, "f is not finite here"),
+        (c.breaks.value, NOT_CRITICAL, "f jumps here: it is not continuous"),
+        (c.breaks.gradient, NOT_CRITICAL, "the gradient jumps here: f is not differentiable"),
+        (~g_finite, NOT_CRITICAL, "the gradient is not a number here"),
+        (no_hessian & ~c.small, NOT_CRITICAL, "the gradient is not small here"),
+        (~c.arrived, NOT_CRITICAL, ""),
+        (no_hessian, "degenerate",
+         "the gradient is small, but f is not twice differentiable here: no Hessian"),
+        (c.constant, "plateau", "gradient and Hessian are zero throughout a neighbourhood"),
+        (~c.critical & ~c.small, NOT_CRITICAL, "the gradient is not small here"),
+        (~c.critical | c.faded, "plateau",
+         "the gradient is small, but there is no critical point beside it"),
+        (c.null > 0, "degenerate", ""),
+        (c.negative == 0, "minimum", ""),
+        (c.negative == c.dim, "maximum", ""),
+        (always, "saddle", ""),
+    ]  # fmt: skip
 
 
 def judge(
@@ -68,37 +124,45 @@ def judge(
     verdicts: list[Any] = [None] * n
     gone = (status == "diverged") | ~np.isfinite(x).all(axis=1)
     for i in np.flatnonzero(gone):
-        verdicts[i] = _diverged(x[i])
+        nan = float("nan")
+        verdicts[i] = Verdict("diverged", x[i], nan, nan, nan, method="none")
     points = np.flatnonzero(~gone)
-    if d > DENSE:
-        from gdlab.critical.lanczos import judge_large
+    with np.errstate(all="ignore"):
+        if d > DENSE:
+            from gdlab.critical.lanczos import judge_large
 
-        for i in points:
-            verdicts[i] = judge_large(at, objectives[owner[i]], x[i], int(i), status[i], gtol[i])
-    elif len(points):
-        for i, verdict in zip(points, _dense(at, objectives, x, points, status, gtol), strict=True):
-            verdicts[i] = verdict
-    if tail is not None:
-        budget = np.flatnonzero(status == "budget")
-        iterates = np.asarray(tail[budget], float)
-        length = scales(objectives, owner[budget], np.nan_to_num(iterates[:, -1]))
-        # 0 where a row is not finite: no tail, or it went off
-        found = periods(iterates, length=length)
-        for k in np.flatnonzero(found[:, 0]):
-            i, period = budget[k], int(found[k, 0])
-            stable = bool((found[k] == period).all())
-            verdicts[i] = as_cycle(verdicts[i], iterates[k, -1], period, stable)
-    if certified is True or (certified == "auto" and d <= CERTIFY):
-        _certify(objectives, owner, verdicts)
+            for i in points:
+                verdicts[i] = judge_large(at, objectives, x[i], int(i), str(status[i]), gtol[i])
+        elif len(points):
+            judged = _judge_dense(at, objectives, x, points, status, gtol)
+            for i, verdict in zip(points, judged, strict=True):
+                verdicts[i] = verdict
+        if tail is not None:
+            _find_cycles(objectives, owner, status, tail, verdicts)
+        if certified is True or (certified == "auto" and d <= CERTIFY):
+            certify_verdicts(objectives, owner, verdicts)
     return verdicts
 
 
-def _diverged(x: np.ndarray) -> Verdict:
-    nan = float("nan")
-    return Verdict("diverged", x, nan, nan, nan, method="none")
+def _find_cycles(
+    objectives: Sequence[Objective],
+    owner: np.ndarray,
+    status: np.ndarray,
+    tail: np.ndarray,
+    verdicts: list[Verdict],
+) -> None:
+    """Replaces the verdicts, in place, of descents whose last iterates repeat."""
+    budget = np.flatnonzero(status == "budget")
+    iterates = np.asarray(tail[budget], float)
+    length = scales(objectives, owner[budget], np.nan_to_num(iterates[:, -1]))
+    found = periods(iterates, length=length)  # 0 where a row is not finite: it went off
+    for k in np.flatnonzero(found[:, 0]):
+        i, period = budget[k], int(found[k, 0])
+        stable = bool((found[k] == period).all())
+        verdicts[i] = as_cycle(verdicts[i], iterates[k, -1], period, stable)
 
 
-def _dense(
+def _judge_dense(
     at: Derivatives,
     objectives: Sequence[Objective],
     x: np.ndarray,
@@ -106,136 +170,164 @@ def _dense(
     status: np.ndarray,
     gtol: np.ndarray,
 ) -> list[Verdict]:
+    """Verdicts from whole Hessians, on the given points of x."""
     ends, owner = x[points], at.owner[points]
     scale = scales(objectives, owner, ends)
+    enclosures = Enclosures(at, objectives[0])
     before = norm(at.gradients(ends, points)[1])
-    p = polish(at, ends, points, 1e-6 * scale, 0.1 * scale)
-    evidence = weigh(at, p, points, scale)
-    asked = [_classify(p, evidence, scale, factor) for factor in (1.0, 0.1, 10.0)]
-    (kind, index, nullity), *others = asked
-    # A null direction along which f merely levels out is no critical direction.
-    null = (np.abs(p.eigenvalues) <= evidence.error[:, None]) & (kind == "degenerate")[:, None]
-    faded = fading(at, p, points, scale, null)
-    kind = np.where(faded, "flat", kind)
-    stable = np.ones(len(points), bool)
-    for other_kind, other_index, other_nullity in others:
-        same = (other_index == index) & (other_nullity == nullity) | (kind == "flat")
-        stable &= (other_kind == kind) & same | faded
+    small = before <= SMALL * gtol[points]
+    p, evidence = _polished(at, enclosures, ends, points, scale, small)
+    breaks = find_breaks(at, objectives[0], p, points, scale)
     moved = norm(p.x - ends)
     arrived = (status[points] == "converged") | (before <= gtol[points])
-    critical = np.isin(kind, CRITICAL)
-    reached = _reached(objectives, owner, p.x, critical)
-    grad_norm = norm(p.g)
-    rise = np.abs(p.eigenvalues).max(axis=1, initial=0.0) * scale**2
-    out = []
+    arrived |= _critical(p, evidence, scale, 1.0) & (moved <= CLOSE * scale)
+    case = Case(
+        finite=(
+            np.isfinite(p.value), np.isfinite(before), np.isfinite(p.eigenvalues).all(axis=1)
+        ),
+        breaks=breaks, arrived=arrived, small=small,
+        constant=evidence.constant, faded=np.zeros(len(points), bool),
+        critical=_critical(p, evidence, scale, 1.0),
+        negative=np.zeros(0, int), null=np.zeros(0, int), dim=x.shape[1],
+    )  # fmt: skip
+    which, stable = _decide(at, case, p, evidence, points, scale)
+    names = np.array([kind for _, kind, _ in rules(case)])[which]
+    notes = [note for _, _, note in rules(case)]
+    whole = case.critical & np.isin(names, CRITICAL) & case.finite[2] & ~breaks.hessian
+    reached = np.where(case.critical, known_points(objectives, owner, p.x, scale), -1)
+    low = _global(objectives, enclosures, p, evidence, points, owner, scale, reached, names, whole)
+    grad_norm, out = norm(p.g), []
+    beside = case.critical & ~case.faded & ~breaks.hessian & case.finite[2]
     for k in range(len(points)):
-        name, note = str(kind[k]), ""
-        bare = not np.isfinite(p.eigenvalues[k]).all() or bool(evidence.rough[k])
-        if not arrived[k]:
-            if critical[k]:
-                where = "" if reached[k] < 0 else f" (known point {reached[k]})"
-                note = (
-                    f"descent had not converged; polishing leads to a {_words(name, int(index[k]))}"
-                    f"{where} at distance {moved[k]:.1e}"
-                )
+        name, note = str(names[k]), notes[which[k]]
+        if whole[k]:
+            if evidence.scaled[k]:
+                note = "signs of the eigenvalues: in scaled variables"
+            if moved[k] > 0.1 * scale[k]:
+                note = f"the critical point lies {moved[k]:.1e} from where the descent ended"
             out.append(
                 Verdict(
-                    "not_critical", ends[k], float(p.value[k]) if not moved[k] else np.nan,
-                    float(before[k]), float(before[k]), moved=float(moved[k]),
-                    method="none", stable=bool(stable[k]), note=note,
+                    name, p.x[k], float(p.value[k]), float(grad_norm[k]), float(before[k]),
+                    int(case.negative[k]), float(moved[k]), p.eigenvalues[k],
+                    float(evidence.error[k]), int(case.null[k]), low[k],
+                    int(reached[k]) if reached[k] >= 0 else None, stable=bool(stable[k]), note=note,
                 )
             )  # fmt: skip
             continue
-        if not np.isfinite(p.value[k]):  # log of a negative number: its derivative is finite
-            name, note = "not_critical", "f is not finite here"
-        elif evidence.kink[k]:
-            name, note = "not_critical", "the gradient jumps here: f is not differentiable"
-        elif bare and before[k] <= 1e3 * gtol[points[k]]:
-            name = "degenerate"
-            note = "the gradient is small, but f is not twice differentiable here: no Hessian"
-        elif not np.isfinite(before[k]):
-            name, note = "not_critical", "the gradient is not a number here"
-        elif bare or (name == "flat" and before[k] > 1e3 * gtol[points[k]]):
-            name, note = "not_critical", "the gradient is not small here"
-        elif name == "flat":
-            name = "plateau"
-            note = (
-                "gradient and Hessian are zero throughout a neighbourhood"
-                if evidence.constant[k]
-                else "the gradient is small, but there is no critical point beside it"
-            )
-        if name not in CRITICAL or bare:
-            stay = bare or name == "not_critical"
-            out.append(
-                Verdict(
-                    name, ends[k], np.nan, float(before[k]), float(before[k]),
-                    moved=0.0 if stay else float(moved[k]), method="none",
-                    stable=bool(stable[k]), note=note,
-                )
-            )  # fmt: skip
-            continue
+        if not note and beside[k]:
+            note = _beside(case, k, int(reached[k]), float(moved[k]))
         out.append(
             Verdict(
-                name, p.x[k], float(p.value[k]), float(grad_norm[k]), float(before[k]),
-                int(index[k]), float(moved[k]), p.eigenvalues[k], float(evidence.error[k]),
-                int(nullity[k]),
-                _is_global(objectives[owner[k]], name, float(p.value[k]), float(rise[k])),
-                int(reached[k]) if reached[k] >= 0 else None, stable=bool(stable[k]),
+                name, ends[k], np.nan, float(before[k]), float(before[k]),
+                moved=float(moved[k]) if name == "plateau" or not arrived[k] else 0.0,
+                method="none", stable=bool(stable[k]), note=note,
             )
         )  # fmt: skip
     _values(at, points, out)
     return out
 
 
-def _classify(
-    p: Polished, evidence: Evidence, scale: np.ndarray, factor: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Kind, index and nullity, with every tolerance times `factor`; `flat` = not critical."""
-    error = factor * evidence.error[:, None]
-    negative = np.sum(p.eigenvalues < -error, axis=1)
-    nullity = np.sum(np.abs(p.eigenvalues) <= error, axis=1)
-    d = p.x.shape[1]
-    kind = np.where(negative == 0, "minimum", np.where(negative == d, "maximum", "saddle"))
-    kind = np.where(nullity > 0, "degenerate", kind)
-    rounding = norm(p.g) <= factor * evidence.g_error
-    close = (10 * evidence.step <= factor * CLOSE * scale) & (
-        evidence.g_null <= factor * evidence.g_error
-    )
-    critical = (rounding | close) & ~p.left & ~evidence.constant
-    return np.where(critical, kind, "flat"), negative, nullity
+def _polished(
+    at: Derivatives,
+    enclosures: Enclosures,
+    ends: np.ndarray,
+    points: np.ndarray,
+    scale: np.ndarray,
+    small: Rows,
+) -> tuple[Polished, Evidence]:
+    """The polished points and the evidence; where that finds no critical point beside a small
+    gradient and the coordinates have very different curvatures, again in scaled variables."""
+    p = polish(at, ends, points, 1e-6 * scale, NEARBY * scale)
+    evidence = weigh(at, enclosures, p, points, scale)
+    units = coordinate_units(p.H)
+    again = small & ~_critical(p, evidence, scale, 1.0) & ~evidence.constant
+    again &= np.isfinite(p.H).all(axis=(1, 2)) & (units.min(axis=1, initial=1.0) < 1e-4)
+    i = np.flatnonzero(again)
+    if len(i):
+        q = polish(at, ends[i], points[i], 1e-6 * scale[i], NEARBY * scale[i], units=units[i])
+        more = weigh(at, enclosures, q, points[i], scale[i])
+        better = _critical(q, more, scale[i], 1.0)
+        for old, new in ((p, q), (evidence, more)):
+            for name in old.__dataclass_fields__:
+                getattr(old, name)[i[better]] = getattr(new, name)[better]
+    return p, evidence
 
 
-def _reached(
-    objectives: Sequence[Objective], owner: np.ndarray, x: np.ndarray, critical: np.ndarray
-) -> Int[np.ndarray, " m"]:
-    """Position of the nearest known critical point within `NEAR`; -1 where there is none."""
-    out = np.full(len(x), -1)
-    for o in np.unique(owner[critical]):
-        known = objectives[o].facts.critical_points
-        if known is None or not len(known.x):
-            continue
-        mine = np.flatnonzero(critical & (owner == o))
-        if len(mine) * len(known.x) > 10**6:
-            from scipy.spatial import cKDTree
+def _critical(p: Polished, evidence: Evidence, scale: np.ndarray, factor: float) -> Rows:
+    """Whether the polished point is a critical one, with every tolerance times `factor`.
 
-            distance, nearest = map(np.asarray, cKDTree(known.x).query(x[mine]))
-        else:
-            apart = np.linalg.norm(x[mine, None] - known.x[None], axis=-1)
-            nearest = apart.argmin(axis=1)
-            distance = apart[np.arange(len(mine)), nearest]
-        near = distance <= NEAR * scales(objectives, owner[mine], x[mine])
-        out[mine[near]] = nearest[near]
+    Its gradient has fallen to its rounding error, or Newton's step says that the root is closer
+    than `CLOSE`: a tiny gradient alone proves nothing.
+    """
+    rounding = (np.abs(p.g) <= factor * evidence.g_error).all(axis=1)
+    close = (10 * evidence.step <= factor * CLOSE * scale) & (evidence.null_slope <= factor)
+    return (rounding | close) & ~p.left & ~evidence.constant
+
+
+def _decide(
+    at: Derivatives,
+    case: Case,
+    p: Polished,
+    evidence: Evidence,
+    points: np.ndarray,
+    scale: np.ndarray,
+) -> tuple[Int[np.ndarray, " m"], Rows]:
+    """Which rule applies to each point, and whether the verdict is stable; fills in the case."""
+    asked = []
+    for factor in (0.1, 10.0, 1.0):
+        # That a point may be far off is no evidence for a null eigenvalue.
+        error = factor * (evidence.rounding if factor < 1 else evidence.value_error)
+        case.negative = np.sum(evidence.values < -error, axis=1)
+        case.null = np.sum(np.abs(evidence.values) <= error, axis=1)
+        case.critical = _critical(p, evidence, scale, factor)
+        if factor == 1.0:  # a null direction along which f levels out is no critical one
+            null = np.abs(p.eigenvalues) <= evidence.error[:, None]
+            null &= (case.critical & (case.null > 0))[:, None]
+            case.faded = fading(at, p, points, scale, null)
+        made = rules(case)
+        which = np.argmax([where for where, _, _ in made], axis=0)
+        kind = np.array([kind for _, kind, _ in made])[which]
+        counts = np.isin(kind, CRITICAL)
+        asked.append((kind, np.where(counts, case.negative, 0), np.where(counts, case.null, 0)))
+    stable = np.all([[a == b for a, b in zip(asked[2], one)] for one in asked[:2]], axis=(0, 1))
+    return which, stable | case.faded
+
+
+def _global(
+    objectives: Sequence[Objective],
+    enclosures: Enclosures,
+    p: Polished,
+    evidence: Evidence,
+    points: np.ndarray,
+    owner: np.ndarray,
+    scale: np.ndarray,
+    reached: np.ndarray,
+    kinds: np.ndarray,
+    whole: Rows,
+) -> list[bool | None]:
+    """Whether each minimum is global; a degenerate point may be, and is never said not to be."""
+    out: list[bool | None] = [None] * len(points)
+    i = np.flatnonzero(whole & np.isin(kinds, ("minimum", "degenerate")))
+    size = np.abs(p.eigenvalues[i])
+    size[size <= evidence.error[i, None]] = np.inf
+    rise = size.min(axis=1, initial=np.inf) * scale[i] ** 2
+    rise = np.where(np.isfinite(rise), rise, np.abs(p.value[i]))
+    low = judge_global(
+        objectives, owner[i], enclosures, points[i], p.x[i], scale[i], evidence.off[i], rise,
+        reached[i],
+    )  # fmt: skip
+    for k, is_low in zip(i, low, strict=True):
+        out[k] = None if kinds[k] == "degenerate" and is_low is False else is_low
     return out
 
 
-def _is_global(objective: Objective, kind: str, value: float, rise: float) -> bool | None:
-    """Whether f is f_star there, as far as digits go: 1e-9 of f_star or of what f rises nearby."""
-    f_star = objective.facts.f_star
-    if f_star is None or kind not in ("minimum", "degenerate"):
-        return None
-    size = rise if kind == "minimum" else 1.0
-    low = value <= f_star + 1e-9 * max(size, abs(f_star))
-    return bool(low) if kind == "minimum" or low else None
+def _beside(case: Case, k: int, reached: int, moved: float) -> str:
+    """The note on a descent that ended too early, beside a critical point."""
+    negative, null = int(case.negative[k]), int(case.null[k])
+    kind = "minimum" if not negative else "maximum" if negative == case.dim else ""
+    kind = "degenerate point" if null else kind or f"saddle of index {negative}"
+    where = "" if reached < 0 else f" (known point {reached})"
+    return f"descent had not converged; polishing leads to a {kind}{where} at distance {moved:.1e}"
 
 
 def _values(at: Derivatives, points: np.ndarray, verdicts: list[Verdict]) -> None:
@@ -245,71 +337,3 @@ def _values(at: Derivatives, points: np.ndarray, verdicts: list[Verdict]) -> Non
         value, _ = at.gradients(np.stack([verdicts[k].x for k in which]), points[which])
         for k, v in zip(which, value, strict=True):
             verdicts[k] = replace(verdicts[k], value=float(v))
-
-
-def _words(kind: str, index: int) -> str:
-    return (
-        f"saddle of index {index}"
-        if kind == "saddle"
-        else f"{kind} point".replace("minimum point", "minimum").replace("maximum point", "maximum")
-    )
-
-
-def period_of(
-    tail: Float[np.ndarray, "m d"], tolerance: float = 1e-6, length: float = 1.0
-) -> int | None:
-    """Smallest p <= 16 after which the iterates repeat, None if they do not.
-
-    |x_t - x_{t-p}| <= tolerance times the longest of the last p steps, for the last 2 p iterates.
-    A descent that comes to rest within the tail (it converged late, or was stopped) takes no
-    steps at its end, and is no cycle; neither is p = 1, which is convergence. Steps below 1e-12 of
-    |x| or `length` are rounding.
-    """
-    return int(periods(np.asarray(tail, float)[None], (tolerance,), length)[0, 0]) or None
-
-
-def periods(
-    tail: Float[np.ndarray, "n m d"],
-    tolerances: Sequence[float] = (1e-6, 1e-5, 1e-7),
-    length: Any = 1.0,
-) -> Int[np.ndarray, "n k"]:
-    """`period_of` each of n tails at each tolerance; 0 where the iterates do not repeat."""
-    n, m, _ = tail.shape
-    out = np.zeros((n, len(tolerances)), int)
-    most = min(PERIOD, m // 3)
-    if m < 6 or not n:
-        return out
-    with np.errstate(over="ignore", invalid="ignore"):
-        least = 1e-12 * np.maximum(length, np.abs(tail[:, -1]).max(axis=1, initial=0.0))
-        # Most do not come back to where they are now, whatever the period: a cheap look.
-        longest = np.linalg.norm(np.diff(tail[:, -most - 1 :], axis=1), axis=2).max(axis=1)
-        back = np.linalg.norm(tail[:, -1:] - tail[:, -most - 1 : -2], axis=2).min(axis=1)
-        near = (longest > least) & (back <= 1.01 * max(tolerances) * longest)
-        which = np.flatnonzero(near & np.isfinite(tail).all(axis=(1, 2)))
-        rest = tail[which]
-        steps = np.linalg.norm(np.diff(rest, axis=1), axis=2)
-        repeats = np.isfinite(steps).all(axis=1)
-        for p in range(2, most + 1):
-            size = steps[:, -p:].max(axis=1)
-            apart = np.linalg.norm(rest[:, -2 * p :] - rest[:, -3 * p : -p], axis=2).max(axis=1)
-            for k, tolerance in enumerate(tolerances):
-                hit = repeats & (size > least[which]) & (apart <= tolerance * size)
-                out[which[hit & (out[which, k] == 0)], k] = p
-            keep = (out[which] == 0).any(axis=1)
-            which, rest, steps, repeats = which[keep], rest[keep], steps[keep], repeats[keep]
-    return out
-
-
-def as_cycle(verdict: Verdict, x: Float[np.ndarray, " d"], period: int, stable: bool) -> Verdict:
-    """The verdict, for a descent whose iterates repeat."""
-    return replace(
-        verdict, kind="cycle", x=x, period=period, index=None, stable=stable,
-        note=f"the iterates repeat after {period} steps",
-    )  # fmt: skip
-
-
-def _certify(objectives: Sequence[Objective], owner: np.ndarray, verdicts: list[Verdict]) -> None:
-    """Marks the verdicts whose point the Krawczyk test proves."""
-    from gdlab.critical.proof.certificate import certify_verdicts
-
-    certify_verdicts(objectives, owner, verdicts)

@@ -1,0 +1,182 @@
+"""Whether f, its gradient or its Hessian jumps at a point.
+
+The program of f says first whether it can: sums, products and elementary functions that are smooth
+wherever they are finite need no look. What is left (|x|, max, where, roots, quotients, rounding,
+rules of the user's own) is sampled in many directions on both sides of the point, at distances of
+some units in the last place and 1e-5 of the point's length. What is smooth changes far less over
+the short distance than over the long one; what jumps changes as much. Homogeneous functions such
+as |x^2 - y^2| have another Hessian in each sector, which one direction does not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gdlab.critical.derivatives import EPS, Derivatives
+from gdlab.critical.polish import Polished, norm
+from gdlab.types import Objective
+
+ULPS = 8 * EPS  # the short distance, relative to the point's length
+MIDDLE, FAR = 1e-7, 1e-5  # the long ones
+DIRECTIONS = 24  # at least, from two dimensions on
+
+SMOOTH = {
+    "add", "add_any", "sub", "mul", "neg", "square", "exp", "exp2", "expm1", "sin", "cos", "tanh",
+    "logistic", "sinh", "cosh", "asinh", "atan", "erf", "erfc", "dot_general", "reduce_sum",
+    "reduce_prod", "cumsum", "cumprod", "conv_general_dilated", "broadcast_in_dim", "concatenate",
+    "copy", "copy_p", "dynamic_slice", "expand_dims", "pad", "reshape", "rev", "slice", "split",
+    "squeeze", "stack", "transpose", "unstack",
+}  # fmt: skip
+CALLS = {"closed_call", "core_call", "jit", "pjit", "remat", "checkpoint", "custom_lin"}
+
+
+@dataclass
+class Breaks:
+    """What jumps at each point: f, its gradient, its Hessian."""
+
+    value: Bool[np.ndarray, " m"]
+    gradient: Bool[np.ndarray, " m"]
+    hessian: Bool[np.ndarray, " m"]
+
+
+def is_smooth(objective: Objective) -> bool:
+    """Whether the program of f has nothing but operations that are smooth where they are finite."""
+    data = objective.data
+    shapes = None
+    if data is not None:
+        names = sorted(data)
+        arrays = [np.asarray(data[name]) for name in names]
+        shapes = tuple((n, a.shape, a.dtype) for n, a in zip(names, arrays, strict=True))
+    return _is_smooth(objective.f, objective.dim, shapes)
+
+
+@lru_cache(maxsize=256)
+def _is_smooth(f: Callable[..., Any], dim: int, shapes: Any) -> bool:
+    x = jax.ShapeDtypeStruct((dim,), np.float64)
+    if shapes is None:
+        jaxpr = jax.make_jaxpr(f)(x).jaxpr
+        return _walk(jaxpr, [True])[0]
+    data = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape, dtype in shapes}
+    jaxpr = jax.make_jaxpr(f)(data, x).jaxpr
+    return _walk(jaxpr, [False] * len(data) + [True])[0]
+
+
+def _walk(jaxpr: Any, depends: Sequence[bool]) -> tuple[bool, list[bool]]:
+    """Whether all operations on what depends on x are smooth, and which outputs depend on x."""
+    moving = {v for v, d in zip(jaxpr.invars, depends, strict=True) if d}
+
+    def moves(v: Any) -> bool:
+        return not hasattr(v, "val") and v in moving  # literals have a value
+
+    for eqn in jaxpr.eqns:
+        inputs, name = [moves(v) for v in eqn.invars], eqn.primitive.name
+        if not any(inputs):
+            continue
+        if name in CALLS:
+            inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+            smooth, out = _walk(getattr(inner, "jaxpr", inner), inputs)
+            if not smooth:
+                return False, []
+            moving.update(v for v, d in zip(eqn.outvars, out, strict=True) if d)
+        else:
+            smooth = name in SMOOTH
+            smooth |= name == "div" and not inputs[1]
+            smooth |= name == "integer_pow" and eqn.params["y"] >= 0
+            smooth |= name in ("gather", "dynamic_slice") and not any(inputs[1:])
+            moving.update(eqn.outvars)
+        if not smooth:
+            return False, []
+    return True, [moves(v) for v in jaxpr.outvars]
+
+
+def directions(d: int) -> Float[np.ndarray, "k d"]:
+    """Unit vectors: axes and directions that no symmetry singles out; their opposites as well."""
+    if d == 1:
+        return np.array([[1.0], [-1.0]])
+    axes = np.eye(d)[np.linspace(0, d - 1, min(d, 16)).astype(int)]
+    if d == 2:
+        angle = np.pi * np.mod(0.6180339887 * np.arange(1, DIRECTIONS - 1), 1.0)
+        others = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    else:
+        others = np.random.default_rng(0).standard_normal((DIRECTIONS, d))
+        others /= np.linalg.norm(others, axis=1)[:, None]
+    u = np.concatenate([axes, others])
+    return np.concatenate([u, -u])
+
+
+def find_breaks(
+    at: Derivatives,
+    objective: Objective,
+    p: Polished,
+    points: Int[np.ndarray, " m"],
+    scale: Float[np.ndarray, " m"],
+) -> Breaks:
+    """Looks for jumps of f, of its gradient and of its Hessian at polished points.
+
+    Args:
+        objective: one of those that share the program of f.
+        scale: length over which f changes, of each point.
+    """
+    m, d = p.x.shape
+    none = np.zeros(m, bool)
+    if not m or is_smooth(objective):
+        return Breaks(none, none.copy(), none.copy())
+    u = directions(d)
+    k = len(u)
+    nobody = np.repeat(points, k)
+    value, slope, bent = {}, {}, {}
+    steepest = norm(p.g)
+    along = np.einsum("mij,kj->mki", p.H, u)
+    with np.errstate(all="ignore"):
+        for r in (ULPS, 4 * ULPS, MIDDLE, FAR):
+            way = r * scale[:, None, None] * u
+            f, g = at.gradients((p.x[:, None] + way).reshape(-1, d), nobody)
+            f, g = f.reshape(m, k), g.reshape(m, k, d)
+            value[r] = f - p.value[:, None]
+            change = g - p.g[:, None]
+            slope[r] = _largest(np.sqrt(np.sum(change**2, axis=2)))
+            bend = change - r * scale[:, None, None] * along
+            bent[r] = _largest(np.sqrt(np.sum(bend**2, axis=2))) / (r * scale)
+            size = np.sqrt(np.sum(g**2, axis=2))
+            steepest = np.fmax(steepest, _largest(np.where(np.isfinite(size), size, 0.0)))
+        jump = _jumps(value, p.value, steepest * scale)
+        kink = (slope[ULPS] > 4e-3 * slope[FAR]) & (slope[FAR] > 0)
+        kink &= slope[ULPS] > 1e5 * EPS * np.abs(p.value) / scale
+        # Where g is no better than H s: the Hessian explains no more at 1e-7 than at 1e-5.
+        curved = np.maximum(norm(p.H), slope[MIDDLE] / (MIDDLE * scale))
+        suspect = (bent[MIDDLE] > 0.02 * curved) & (bent[MIDDLE] > 0.1 * bent[FAR])
+        suspect |= ~np.isfinite(bent[MIDDLE]) | ~np.isfinite(curved)
+    rough = none.copy()
+    i = np.flatnonzero(suspect & ~jump & ~kink)
+    if len(i):
+        near = (p.x[i][:, None] + ULPS * scale[i][:, None, None] * u).reshape(-1, d)
+        _, _, H = at.hessians(near, np.repeat(points[i], k))
+        with np.errstate(all="ignore"):
+            size = norm(H).reshape(len(i), k)
+            apart = norm(H.reshape(len(i), k, d, d).reshape(-1, d, d) - np.repeat(p.H[i], k, 0))
+            rough[i] = ~(apart.reshape(len(i), k).max(axis=1) <= 0.02 * size.max(axis=1))
+    return Breaks(jump, kink, rough)
+
+
+def _largest(a: Float[np.ndarray, "m k"]) -> Float[np.ndarray, " m"]:
+    return np.asarray(np.nanmax(np.where(np.isnan(a), -np.inf, a), axis=1))
+
+
+def _jumps(
+    value: dict[float, np.ndarray], here: np.ndarray, rise: np.ndarray
+) -> Bool[np.ndarray, " m"]:
+    """Whether f has another value on some side, by more than its slope and rounding explain, and
+    by the same at two short distances: rounding errors differ from point to point."""
+    near, next_ = value[ULPS], value[4 * ULPS]
+    size = np.abs(near)
+    most = _largest(np.where(np.isfinite(size), size, 0.0))
+    large = size > 0.5 * most[:, None]
+    same = np.all(~large | (np.abs(near - next_) <= 0.1 * size), axis=1)
+    return same & (most > 1e3 * EPS * np.abs(here) + 40 * ULPS * rise)
