@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdlab.errors import UsageError
 from gdlab.tracking.address import DEFAULT_URI, scheme, scrubbed, shown, without_user
-from gdlab.tracking.database import REACH_SECONDS
+from gdlab.tracking.database import REACH_SECONDS, is_full
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,9 +89,10 @@ class mlflow_errors:
                     f"{about}: its tables are of another version of MLflow ({text}); copy the "
                     "store, then bring it up to date: mlflow db upgrade URI"
                 ) from error
+            advice = "free some space" if is_full(text) else "mend the store"
             raise UsageError(
-                f"{about}: {scrubbed(text, self.uri)[:300]}; mend the store, then give the same "
-                "command again: it resumes"
+                f"{about}: {scrubbed(text, self.uri)[:300]}; {advice}, then give the same command "
+                "again: it resumes"
             ) from error
 
 

@@ -31,13 +31,18 @@ def failure(uri: str, error: Exception) -> UsageError:
         return damaged(uri, text)
     elif "no such table" in text or "UndefinedTable" in type(error).__name__:
         advice = "this is no MLflow store; name another file or database"
-    elif "full" in text or "No space" in text:
+    elif is_full(text):
         advice = "free some space, then give the same command again: it resumes"
     elif isinstance(error, sqlite3.Error):
         advice = "takes a file that can be written, such as sqlite:///mlflow.db"
     else:
         advice = "is the database server up? then give the same command again: it resumes"
     return UsageError(f"tracking.uri={shown(uri)}: {scrubbed(text, uri)}; {advice}")
+
+
+def is_full(text: str) -> bool:
+    """Whether an error says that there is no more room (SQLite calls a quota an I/O error)."""
+    return any(words in text for words in ("full", "No space", "disk I/O error", "too large"))
 
 
 def damaged(uri: str, what: str) -> UsageError:

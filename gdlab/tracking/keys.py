@@ -101,6 +101,16 @@ class RunData:
         return {**self.artifacts, LONG_PARAMS: json.dumps(long, indent=1).encode()}
 
 
+def curves_tag(curves: Sequence[str]) -> dict[str, str]:
+    """The tag of a run that keeps other curves than the default ones."""
+    return {} if tuple(curves) == DEFAULT_CURVES else {CURVES: ",".join(curves)}
+
+
+def curves_of(tags: Mapping[str, Any]) -> set[str]:
+    """Curves that a stored run was asked to keep."""
+    return set(str(tags.get(CURVES) or ",".join(DEFAULT_CURVES)).split(","))
+
+
 def within(text: str, limit: int) -> str:
     """The text, cut to the limit where it is longer: its beginning, length and digest.
 

@@ -56,7 +56,7 @@ def create_sqlite(uri: str) -> None:
         ) from error
     fresh = Path(name)
     try:
-        _fill(fresh, path.parent)
+        _fill(uri, fresh, path.parent)
         if path.exists() and not path.stat().st_size:
             path.unlink()
         with contextlib.suppress(FileExistsError):
@@ -68,7 +68,7 @@ def create_sqlite(uri: str) -> None:
             Path(name + rest).unlink(missing_ok=True)
 
 
-def _fill(fresh: Path, folder: Path) -> None:
+def _fill(uri: str, fresh: Path, folder: Path) -> None:
     """An empty MLflow store in `fresh`: a copy of one that MLflow itself made and migrated.
 
     MLflow takes 3 s for import and migrations; they are paid once a machine and MLflow version.
@@ -81,7 +81,7 @@ def _fill(fresh: Path, folder: Path) -> None:
             raise FileNotFoundError(template)
     except (OSError, UsageError):
         fresh.write_bytes(b"")
-        _migrate(fresh)
+        _migrate(uri, fresh)
         with contextlib.suppress(OSError):
             root.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=template.name, dir=root)
@@ -104,11 +104,11 @@ def _umask() -> int:
     return mask
 
 
-def _migrate(fresh: Path) -> None:
+def _migrate(uri: str, fresh: Path) -> None:
     quiet()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    with mlflow_errors(sqlite_uri(fresh)):
+    with mlflow_errors(uri):
         store = SqlAlchemyStore(sqlite_uri(fresh), artifact_root(fresh.parent / "mlruns"))
         store._dispose_engine()
     with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
