@@ -22,12 +22,13 @@ import pytest
 from gdlab.analysis import ranking
 from gdlab.cli.main import main
 from gdlab.errors import UsageError
-from gdlab.tracking import aggregate, keys, read
+from gdlab.tracking import aggregate, keys, query, read
 from gdlab.tracking import tables as answer
 from gdlab.tracking.aggregate import End, middle_and_band
 from gdlab.tracking.closing import Closing
 from gdlab.tracking.records import Parts
-from gdlab.tracking.store import Store, open_store
+from gdlab.tracking.sql import SqlStore
+from gdlab.tracking.store import open_store
 from gdlab.tracking.tables import Standing
 
 STEPS = 60
@@ -178,8 +179,8 @@ def pooled_once() -> pd.DataFrame:
     return rows
 
 
-def halves() -> list[Path]:
-    return list(Path().glob("mlruns/*/*/halves/*.parquet"))
+def drafts() -> list[Path]:
+    return list(Path().glob("mlruns/*/*/drafts/*.parquet"))
 
 
 @pytest.mark.parametrize("more", [[], ["resume=false"]], ids=["resumed", "anew"])
@@ -192,10 +193,10 @@ def test_records_of_a_sweep_that_breaks_off(folder: Path, monkeypatch, stored, m
     whole = 0 if more else 1
     if more:
         assert main(TWO) == 0
-    written = Store.write
+    written = SqlStore.write
     calls = []
 
-    def breaks(self: Store, runs: list[keys.RunData], force: bool = False) -> list[str]:
+    def breaks(self: SqlStore, runs: list[keys.RunData], force: bool = False) -> list[str]:
         calls.append(len(runs))
         if len(calls) > whole:
             written(self, runs[:stored], force)
@@ -203,17 +204,17 @@ def test_records_of_a_sweep_that_breaks_off(folder: Path, monkeypatch, stored, m
         return written(self, runs, force)
 
     with monkeypatch.context() as broken:
-        broken.setattr(Store, "write", breaks)
+        broken.setattr(SqlStore, "write", breaks)
         assert main([*TWO, *more]) == 2
         assert len(calls) == whole + 1
         assert pooled_once()["run_id"].nunique() == (24 if more else 12)
         main(TWO)  # the same again
         pooled_once()
-    (aside,) = folder.glob("mlruns/*/*/halves")
+    (aside,) = folder.glob("mlruns/*/*/drafts")
     (aside / "0.parquet").write_bytes(b"PAR1 of one that was killed amid its writing")
     assert main(TWO) == 0
     assert pooled_once()["run_id"].nunique() == 24
-    assert not halves()
+    assert not drafts()
     assert main([*TWO, "resume=false"]) == 0
     assert pooled_once()["run_id"].nunique() == 24
 
@@ -228,7 +229,7 @@ def test_records_of_runs_that_are_no_longer_stored(folder: Path) -> None:
     assert len(pooled_once()) == len(rows)
     with sqlite3.connect("mlflow.db") as store:
         store.execute("update runs set lifecycle_stage = 'deleted' where run_uuid = ?", [gone])
-    (aside,) = folder.glob("mlruns/*/*/halves")
+    (aside,) = folder.glob("mlruns/*/*/drafts")
     (aside / "0.parquet").write_bytes(b"")
     (part, *_) = folder.glob("mlruns/*/*/artifacts/records/part-*")
     (part.parent / "part-000.parquet").write_bytes(part.read_bytes())  # as gdlab once left it
@@ -241,20 +242,20 @@ def test_records_of_runs_that_are_no_longer_stored(folder: Path) -> None:
 def test_records_of_two_sweeps_at_once(folder: Path, monkeypatch) -> None:
     """The whole of the second happens while the first is about to store its first chunk."""
     second = [sys.executable, "-c", "import sys; from gdlab.cli.main import main; sys.exit(main())"]
-    written = Store.write
+    written = SqlStore.write
     seen = []
 
-    def late(self: Store, runs: list[keys.RunData], force: bool = False) -> list[str]:
+    def late(self: SqlStore, runs: list[keys.RunData], force: bool = False) -> list[str]:
         if not seen:
             subprocess.run([*second, *TWO], check=True)
             seen.append(len(pooled_once()))
-            assert len(halves()) == 1
+            assert len(drafts()) == 1
         return written(self, runs, force)
 
-    monkeypatch.setattr(Store, "write", late)
+    monkeypatch.setattr(SqlStore, "write", late)
     assert main(TWO) == 0
     assert [len(pooled_once())] == seen
-    assert not halves()
+    assert not drafts()
 
 
 def test_parts_of_many_writers(folder: Path) -> None:
@@ -278,7 +279,7 @@ def test_parts_of_many_writers(folder: Path) -> None:
     rows = pd.read_parquet(records)
     assert sorted(rows["run_id"]) == sorted(runs * 3)
     assert not rows.duplicated(["run_id", "step"]).any()
-    assert not halves()
+    assert not drafts()
 
 
 def test_views_show_what_is_swept(folder: Path) -> None:
@@ -294,9 +295,9 @@ def test_views_show_what_is_swept(folder: Path) -> None:
         ).fetchall()
     assert shown == [("aggregate", 2)]
     # A single descent leaves the sweep's views, and `gdlab ui` opens at its page.
-    assert read.experiment_of("gdlab").run is None
+    assert query.experiment_of("gdlab").run is None
     assert main(["-q", "objective=himmelblau"]) == 0
-    single = read.experiment_of("gdlab").run
+    single = query.experiment_of("gdlab").run
     assert single is not None
     assert view("leaderboard") == board
     assert experiment_tags()[keys.NOTE].startswith("himmelblau constant 0.01 seed 0: loss")

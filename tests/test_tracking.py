@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import sqlite3
@@ -17,8 +18,9 @@ import pandas as pd
 import pytest
 
 from gdlab.errors import UsageError
-from gdlab.tracking import bulk, keys, read, store, ui, views
-from gdlab.tracking import client as write
+from gdlab.tracking import client, insert, keys, query, read, store, ui, views
+from gdlab.tracking.address import sqlite_path
+from gdlab.tracking.client import ClientStore
 from gdlab.tracking.keys import RunData, value_of
 from gdlab.tracking.store import Store, open_store
 from tests.tracking_cases import EXPERIMENT, a_run, assert_equal_stores, content, odd_runs
@@ -44,7 +46,7 @@ def start(code: str, *args: str, **env: str) -> subprocess.Popen[str]:
 
 def through_client(opened: Store) -> Store:
     """The same store, written through MLflow's client."""
-    return dataclasses.replace(opened, database=None)
+    return ClientStore(opened.uri, opened.experiment, opened.experiment_id)
 
 
 def test_bulk_equals_client(tmp_path: Path) -> None:
@@ -62,12 +64,15 @@ def test_bulk_equals_client(tmp_path: Path) -> None:
         run_id = opened.finished_keys()[runs[9].tags[keys.KEY]]
         assert read.artifact(run_id, "deep/b.bin", opened.uri) == bytes(range(256))
     folders = list((tmp_path / "a" / "mlruns").glob("*/*"))
-    assert [folder.name for folder in folders] == [runs[9].run_id]  # none made for the others
+    # None made for the others; a parameter that is cut stands whole in a file.
+    assert {folder.name for folder in folders} == {runs[9].run_id, runs[5].run_id}
+    long = json.loads(read.artifact(runs[5].run_id, keys.LONG_PARAMS, one.uri))
+    assert long == {"long": runs[5].params["long"]}
 
 
 def test_metrics_are_finite(uri: str) -> None:
     open_store(uri, EXPERIMENT).write(odd_runs())
-    with sqlite3.connect(store.sql.sqlite_path(uri)) as connection:
+    with sqlite3.connect(sqlite_path(uri)) as connection:
         for table in ("metrics", "latest_metrics"):
             count, odd = connection.execute(
                 f"select count(*), sum(is_nan <> 0 or abs(value) > 1.75e308) from {table}"
@@ -124,13 +129,13 @@ KILLS = {
                 yield a_run(i)
         """,
     "before a commit": """
-        insert, runs = bulk._insert_children, lambda: (a_run(i) for i in range(2500))
-        def insert_children(database, connection, chunk, user):
-            insert(database, connection, chunk, user)
+        insert_tags, runs = insert._insert_tags, lambda: (a_run(i) for i in range(2500))
+        def insert_last(database, connection, chunk, user):
+            insert_tags(database, connection, chunk, user)
             if connection.execute("select count(*) from runs").fetchone()[0] > 1000:
                 print("now", flush=True)
                 time.sleep(60)
-        bulk._insert_children = insert_children
+        insert._insert_tags = insert_last
         """,
 }
 
@@ -140,7 +145,7 @@ def test_killed(uri: str, kill: str) -> None:
     opened = open_store(uri, EXPERIMENT)
     code = """
         import sys, time
-        from gdlab.tracking import bulk
+        from gdlab.tracking import insert
         from gdlab.tracking.store import open_store
         from tests.tracking_cases import EXPERIMENT, a_run
         RUNS
@@ -154,7 +159,7 @@ def test_killed(uri: str, kill: str) -> None:
     assert kill != "before a commit" or Path(uri.removeprefix("sqlite:///") + "-journal").exists()
     found = len(opened.finished_keys())
     assert 1000 <= found < 2500
-    assert found % bulk.CHUNK == 0
+    assert found % insert.CHUNK == 0
     assert opened.database.rows("select count(*) from runs where status <> 'FINISHED'") == [(0,)]
     assert opened.repair() == 0
     assert len(opened.write(a_run(i) for i in range(2500))) == 2500 - found
@@ -168,14 +173,14 @@ def test_leftovers_of_the_client_are_repaired(uri: str) -> None:
     opened = through_client(open_store(uri, EXPERIMENT))
     dead = start("")
     dead.communicate()
-    host = write.writer().split(":")[0]
+    host = client.writer().split(":")[0]
     tags = {keys.RUN_KEY: a_run(0).run_id}
     make = opened.client.create_run
     make(
         opened.experiment_id,
         tags={**tags, keys.WRITER: f"{host}:{dead.pid}:1"},
     )
-    alive = make(opened.experiment_id, tags={keys.RUN_KEY: "f" * 32, keys.WRITER: write.writer()})
+    alive = make(opened.experiment_id, tags={keys.RUN_KEY: "f" * 32, keys.WRITER: client.writer()})
     foreign = make(opened.experiment_id)  # someone else's run is none of ours
     assert opened.repair() == 1
     assert opened.repair() == 0
@@ -185,10 +190,11 @@ def test_leftovers_of_the_client_are_repaired(uri: str) -> None:
 
 
 def test_unknown_schema_is_written_through_the_client(uri: str, monkeypatch) -> None:
-    monkeypatch.setattr(store.sql, "KNOWN_REVISION", "another")
+    monkeypatch.setattr(store, "KNOWN_REVISION", "another")
+    monkeypatch.setattr(query, "KNOWN_REVISION", "another")
     with pytest.warns(UserWarning, match="revision"):
         opened = open_store(uri, EXPERIMENT)
-    assert opened.database is None
+    assert isinstance(opened, ClientStore)
     assert len(opened.write([a_run(0), a_run(1)])) == 2
     assert len(opened.finished_keys()) == 2
     assert len(read.load("steps", uri)) == 2
@@ -209,7 +215,9 @@ def test_read_back(uri: str, wrap, monkeypatch) -> None:
     )
     opened.client.create_run(opened.experiment_id)  # neither finished nor a job's
     if wrap is through_client:
-        monkeypatch.setattr(read, "_Sql", lambda uri, database, role: read._Client(uri, role))
+        monkeypatch.setattr(
+            query, "SqlQueries", lambda uri, _, role: query.ClientQueries(uri, role)
+        )
     runs = read.load("steps", uri)
     assert list(runs["run_id"]) == sorted(a_run(i).run_id for i in range(3))
     runs = runs.set_index("seed").sort_index()
@@ -295,7 +303,7 @@ def test_stores_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_store_that_turns_read_only(uri: str) -> None:
     opened = open_store(uri, EXPERIMENT)
     opened.write([a_run(0)])
-    with sqlite3.connect(store.sql.sqlite_path(uri)) as connection:
+    with sqlite3.connect(sqlite_path(uri)) as connection:
         connection.execute(
             "create trigger full before insert on runs "
             "begin select raise(abort, 'disk is full'); end"
@@ -303,7 +311,7 @@ def test_a_store_that_turns_read_only(uri: str) -> None:
     with pytest.raises(UsageError, match="free some space"):
         opened.write([a_run(1)])
     assert len(opened.finished_keys()) == 1
-    store.sql.sqlite_path(uri).unlink()
+    sqlite_path(uri).unlink()
     with pytest.raises(UsageError, match=r"is gone.*the same command again"):
         opened.write([a_run(1)])
 
@@ -312,12 +320,12 @@ def test_a_store_that_turns_read_only(uri: str) -> None:
 def test_a_store_that_is_deleted_while_it_is_written(uri: str, when: str, monkeypatch) -> None:
     opened = open_store(uri, EXPERIMENT)
     opened.write([a_run(0)])
-    path, insert = store.sql.sqlite_path(uri), bulk._insert_children
+    path, insert_tags = sqlite_path(uri), insert._insert_tags
 
-    def insert_children(*args: object) -> None:
+    def insert_last(*args: object) -> None:
         if when == "insert":
             path.unlink()
-        insert(*args)
+        insert_tags(*args)
         if when == "commit":
             path.unlink()
 
@@ -326,19 +334,18 @@ def test_a_store_that_is_deleted_while_it_is_written(uri: str, when: str, monkey
             path.unlink()
         yield a_run(1)
 
-    monkeypatch.setattr(bulk, "_insert_children", insert_children)
+    monkeypatch.setattr(insert, "_insert_tags", insert_last)
     with pytest.raises(UsageError, match="is gone, deleted or moved while it was in use"):
         opened.write(runs())
 
 
 def test_views_unpack_and_link(uri: str) -> None:
     import base64
-    import json
     import zlib
 
     opened = open_store(uri, EXPERIMENT)
     opened.write([a_run(i) for i in range(3)])
-    assert not read.experiment_of("steps", uri).has_views
+    assert not query.experiment_of("steps", uri).has_views
     menu = views.write_views(opened, ["schedule.eta", "seed"])
     assert list(menu.values()) == ["Leaderboard", "Curves", "Step size", "Critical points"]
     tags = opened.client.get_experiment(opened.experiment_id).tags
@@ -352,7 +359,7 @@ def test_views_unpack_and_link(uri: str) -> None:
         assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == sections
         ids = [chart["uuid"] for chart in state["compareRunCharts"]]
         assert len(set(ids)) == len(ids)
-    assert read.experiment_of("steps", uri) == read.Place(opened.experiment_id, True)
+    assert query.experiment_of("steps", uri) == query.Place(opened.experiment_id, True)
     link = views.ui_url("http://127.0.0.1:5000/", "7", "curves")
     assert link == (
         "http://127.0.0.1:5000/#/experiments/7/runs?viewStateShareKey=curves"

@@ -22,7 +22,10 @@ import psycopg
 import pytest
 
 from gdlab.errors import UsageError
-from gdlab.tracking import keys, read, store, ui, views
+from gdlab.tracking import keys, query, read, ui, views
+from gdlab.tracking.address import address
+from gdlab.tracking.client import ClientStore
+from gdlab.tracking.sql import SqlStore
 from gdlab.tracking.store import Store, open_store
 from tests.tracking_cases import EXPERIMENT, a_run, assert_equal_stores, content, odd_runs
 
@@ -104,11 +107,11 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_postgresql_bulk_equals_client(postgres: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     one = open_store(postgres, EXPERIMENT)
-    assert one.database is not None
+    assert isinstance(one, SqlStore)
     runs = odd_runs()
     assert len(one.write(runs)) == len(runs)
     other = open_store(postgres, "through the client")
-    other = dataclasses.replace(other, database=None)
+    other = ClientStore(other.uri, other.experiment, other.experiment_id)
     assert len(other.write(runs)) == len(runs)
     assert_equal_stores(one, other, len(runs))
     lite = open_store(f"sqlite:///{tmp_path}/mlflow.db", EXPERIMENT)
@@ -123,7 +126,7 @@ def test_postgresql_bulk_equals_client(postgres: str, tmp_path: Path, monkeypatc
     assert one.repair() == 0
 
     views.write_views(one, ["schedule.eta"])
-    assert read.experiment_of(EXPERIMENT, postgres) == read.Place(one.experiment_id, True)
+    assert query.experiment_of(EXPERIMENT, postgres) == query.Place(one.experiment_id, True)
     lite.write([dataclasses.replace(failed, status="FINISHED")])
     for reader in (read.load, read.load_curves):
         mine, theirs = reader(EXPERIMENT, postgres), reader(EXPERIMENT, lite.uri)
@@ -209,7 +212,7 @@ def test_http_two_writers_at_once(http: str) -> None:
 def test_ui_page_and_health(http: str) -> None:
     with urllib.request.urlopen(http, timeout=10) as page:
         assert b"MLflow" in page.read()
-    assert read.experiment_of("behind the server", http).id == "1"
+    assert query.experiment_of("behind the server", http).id == "1"
     lines: list[str] = []
     assert ui.show(http, "behind the server", say=lines.append) == 0
     assert lines == [f"{http}/#/experiments/1/runs?workflowType=machine_learning"]
@@ -225,4 +228,4 @@ def test_a_server_that_dies(tmp_path: Path) -> None:
         opened.write([a_run(1)])
     with pytest.raises(UsageError, match="does not answer"):
         open_store(server.url, EXPERIMENT)
-    assert store.address(uri) == uri
+    assert address(uri) == uri

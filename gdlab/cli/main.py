@@ -215,7 +215,7 @@ def _ui(args: list[str], screen: Screen) -> int:
     port = options.get("port", "5000")
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise UsageError(f"port={port}: takes a number from 1 to 65535")
-    uri = options.get("tracking.uri", "sqlite:///mlflow.db")
+    uri = options.get("tracking.uri")
     return ui.show(uri, names[0] if names else None, int(port), screen.say)
 
 
@@ -229,7 +229,7 @@ def _report(args: list[str], screen: Screen) -> int:
             f"report {' '.join(args)}: takes [NAME] [out=FILE] [tracking.uri=...], "
             "e.g. gdlab report textbook"
         )
-    uri = options.get("tracking.uri", "sqlite:///mlflow.db")
+    uri = options.get("tracking.uri")
     path = report.write(names[0] if names else None, uri, options.get("out"))
     screen.say(f"{path}")
     size = path.stat().st_size / 1e6

@@ -16,7 +16,7 @@ from gdlab.cli.terminal import VERBOSE, Screen
 from gdlab.errors import UsageError
 from gdlab.launch.campaign import Outcome, Plan, Settings, swept
 from gdlab.registry import raised
-from gdlab.tracking import describe
+from gdlab.tracking import address, describe
 from gdlab.types import Record
 
 BEST = 8
@@ -37,7 +37,8 @@ def report(outcomes: Sequence[Outcome], settings: Settings, plan: Plan, screen: 
         _many(outcomes, plan, screen)
     _rounded([o for o in outcomes if o.error is None], screen)
     if settings.uri is not None:
-        where = [] if settings.uri == Settings.uri else [f"tracking.uri={settings.uri}"]
+        elsewhere = address.address(settings.uri) != address.address()
+        where = [f"tracking.uri={address.shown(settings.uri)}"] if elsewhere else []
         words = shlex.join([settings.experiment, *where])
         screen.tell(f"look: gdlab ui {words}")
         screen.tell(f"keep: gdlab report {words}")

@@ -1,1 +1,5 @@
 """Figures: pure functions of tables and arrays. The only room that knows matplotlib."""
+
+from gdlab.figures._matplotlib import import_without_backend
+
+import_without_backend()

@@ -22,7 +22,7 @@ from gdlab.launch import artifacts
 from gdlab.launch.build import Built, build
 from gdlab.registry import check, suggest
 from gdlab.runner import sweep
-from gdlab.tracking import describe, keys
+from gdlab.tracking import address, describe, keys
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
 from gdlab.types import COLUMNS, Record, Records
@@ -74,7 +74,7 @@ class Settings:
             if name not in columns:
                 raise UsageError(f"tracking.metrics=[{name}]: {suggest(name, columns)}")
         return cls(
-            uri=check("tracking.uri", tracking["uri"], str)
+            uri=check("tracking.uri", tracking["uri"], str | None) or address.address()
             if check("tracking.enabled", tracking["enabled"], bool)
             else None,
             experiment=str(config.get("study") or tracking["experiment"]),
@@ -85,7 +85,7 @@ class Settings:
             ),
             resume=check("resume", config.get("resume", True), bool),
             dry_run=check("dry_run", config.get("dry_run", False), bool),
-            command=command,
+            command=address.shown(command),
         )
 
 
@@ -203,6 +203,7 @@ class Campaign:
     store: Any
     listener: Listener
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    lacking: bool = False
 
     def run(self) -> list[Outcome]:
         todo = self._todo()
@@ -220,7 +221,7 @@ class Campaign:
         self.closing = self._closing(todo) if self.store else None
         with (
             ThreadPoolExecutor(1, "store") as writer,
-            _Writes(writer, self.store, force=not self.settings.resume) as writes,
+            _Writes(writer, self.store, force=self.lacking or not self.settings.resume) as writes,
         ):
             for i in todo:
                 if (error := self.built[i].error) is not None:
@@ -267,6 +268,8 @@ class Campaign:
         self.first: dict[str, int] = {}
         for i, built in enumerate(self.built):
             self.first.setdefault(built.key, i)
+        derived = [keys.run_id_for(self.settings.experiment, key) for key in self.first]
+        self.ids = self.store.run_ids(derived) if self.store is not None else {}
         if self.store is None or not self.settings.resume:
             return list(self.first.values())
         self.store.repair()
@@ -275,6 +278,9 @@ class Campaign:
         finals = self.store.finals() if have else {}
         for i, run_id in have:
             final = finals.get(run_id, {})
+            if not set(self._curves(i)) <= keys.curves_of(final):
+                self.lacking = True  # it is stored anew, with the curves that are asked for now
+                continue
             kind = final.get(keys.CRITICAL_KIND)
             # What diverged has as its last metric the last that was finite.
             diverged = final.get(keys.STATUS) == "diverged"
@@ -343,19 +349,28 @@ class Campaign:
     def _described(self, i: int, record: Record | Records) -> RunData:
         built = self.built[i]
         if isinstance(record, Record):
-            metrics = describe.single(record, self.settings.metrics, log10=self.rich)
+            metrics = describe.single(record, self._curves(i), log10=self.rich)
         else:
-            metrics = describe.population(record, self.settings.metrics)
+            metrics = describe.population(record, self._curves(i))
         tags = {
             keys.STATUS: describe.status_of(record),
             **describe.verdict_tags(record),
         }
         files = artifacts.artifacts(built, record) if self.rich else {}
-        again = shlex.join(["gdlab", *self.overrides[i]])
-        run_id = keys.run_id_for(self.settings.experiment, built.key)
+        again = shlex.join(["gdlab", *map(address.shown, self.overrides[i])])
+        run_id = self._run_id(i)
         picture = describe.picture_link(run_id, "descent.png") if files else ""
         note = describe.note(record, again, picture)
         return self._data(i, "FINISHED", metrics, tags, files, note)
+
+    def _curves(self, i: int) -> tuple[str, ...]:
+        """Metrics that a job's run keeps as curves: those of the sweep, and its own probes."""
+        probes = self.built[i].params["record.probes"]
+        return tuple(dict.fromkeys([*self.settings.metrics, *probes]))
+
+    def _run_id(self, i: int) -> str:
+        derived = keys.run_id_for(self.settings.experiment, self.built[i].key)
+        return self.ids.get(derived, derived)
 
     def _data(
         self,
@@ -370,13 +385,14 @@ class Campaign:
         now = int(time.time() * 1000)
         study = {keys.STUDY: settings.study} if settings.study else {}
         return RunData(
-            run_id=keys.run_id_for(settings.experiment, built.key),
+            run_id=self._run_id(i),
             name=describe.run_name(built.params, self.swept),
             params=describe.params_text(built.params),
             tags={
                 keys.KEY: built.key,
                 keys.SWEEP: self.sweep_id,
-                keys.COMMAND: " ".join(self.overrides[i]),
+                **keys.curves_tag(self._curves(i)),
+                keys.COMMAND: address.shown(" ".join(self.overrides[i])),
                 **study,
                 **provenance(),
                 **(self.closing.shown if self.closing is not None else {}),
@@ -462,7 +478,9 @@ def _structure(params: Mapping[str, Any]) -> str:
 
 def _sweep_id(settings: Settings, overrides: Sequence[Sequence[str]]) -> str:
     """The same sweep, typed again, has the same id; how it is kept makes no difference."""
-    asked = sorted(tuple(w for w in words if not w.startswith(KEPT)) for words in overrides)
+    asked = sorted(
+        tuple(w for w in words if not w.lstrip("+~").startswith(KEPT)) for words in overrides
+    )
     text = repr((settings.experiment, asked))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -27,6 +27,7 @@ from gdlab.analysis import tables
 from gdlab.errors import UsageError
 from gdlab.launch import study_files
 from gdlab.launch.study_files import Experiment
+from gdlab.tracking.address import address, shown
 
 if TYPE_CHECKING:
     from gdlab.launch.campaign import Outcome, Plan, Settings
@@ -106,7 +107,7 @@ class Stored:
         if lost:
             raise UsageError(
                 f"study {self.name}: {lost} of its {len(wanted)} runs are not in "
-                f"tracking.uri={self.uri}; gdlab study {self.name} runs them"
+                f"tracking.uri={shown(self.uri)}; gdlab study {self.name} runs them"
             )
         # The tag `sweep` is an id of the call that made a run; here it is the sweep's name.
         rows = found.loc[[key for _, _, key in wanted]].reset_index().drop(columns=keys.SWEEP)
@@ -255,7 +256,7 @@ class Study:
         from gdlab.launch.build import build
 
         keys = {sweep: [build(c).key for c in all_of] for sweep, all_of in self.configs.items()}
-        return Stored(self.name, keys, str(self.first["tracking"]["uri"]))
+        return Stored(self.name, keys, address(self.first["tracking"]["uri"]))
 
     def command(self, verb: str) -> str:
         return shlex.join(["gdlab", verb, self.name, *self.overrides])
@@ -289,7 +290,7 @@ class Study:
         from gdlab.tracking.provenance import versions
 
         # Where the store is makes no difference to what is in it.
-        given = [line for line in self.overrides if not line.startswith("tracking.")]
+        given = [line for line in self.overrides if not line.lstrip("+~").startswith("tracking")]
         return {
             "study": self.name,
             "question": self.experiment.module.QUESTION,

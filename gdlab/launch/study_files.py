@@ -207,6 +207,8 @@ def _module(name: str, path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"gdlab_study_{name}", path)
     assert spec is not None
     assert spec.loader is not None
+    from gdlab import figures  # noqa: F401  # before the file's own matplotlib, see its __init__
+
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses of the file look themselves up here
     spec.loader.exec_module(module)

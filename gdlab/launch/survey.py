@@ -19,6 +19,7 @@ from gdlab import numerics, registry
 from gdlab.errors import UsageError
 from gdlab.launch import config
 from gdlab.tracking import keys
+from gdlab.tracking.address import shown
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
 
@@ -189,7 +190,7 @@ def _tracked(
         for name in findings.files
         if name.endswith(".png")
     ]
-    again = " ".join(["gdlab", role, *args])
+    again = shown(" ".join(["gdlab", role, *args]))
     run = RunData(
         run_id=run_id,
         name=f"{role} {given['objective']['name']}",

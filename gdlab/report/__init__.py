@@ -7,12 +7,12 @@ from pathlib import Path
 from gdlab.errors import UsageError
 
 
-def write(name: str | None, uri: str, out: str | None) -> Path:
+def write(name: str | None, uri: str | None, out: str | None) -> Path:
     """Writes the page of a study or experiment; returns its path.
 
     Args:
         name: as the store knows it; None where the store has but one.
-        uri: the store.
+        uri: the store; default `MLFLOW_TRACKING_URI`, else `sqlite:///mlflow.db`.
         out: the file; default `results/<name>/report.html`.
 
     Raises:
@@ -20,8 +20,10 @@ def write(name: str | None, uri: str, out: str | None) -> Path:
     """
     from gdlab.report.content import gathered
     from gdlab.report.page import rendered
+    from gdlab.tracking.address import address
     from gdlab.tracking.read import studies
 
+    uri = address(uri)
     known = studies(uri)
     if name is None:
         if len(known) != 1:

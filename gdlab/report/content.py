@@ -18,6 +18,7 @@ from gdlab.errors import UsageError
 from gdlab.launch import config
 from gdlab.report import series
 from gdlab.report.commands import repeating
+from gdlab.tracking.address import shown
 
 ROWS = 500  # of the table of runs
 PICTURES = 6  # descents drawn on the page of a plain sweep
@@ -278,7 +279,7 @@ def _pictures(runs: pd.DataFrame, uri: str) -> dict[str, bytes]:
 
 
 def _provenance(runs: pd.DataFrame, uri: str) -> dict[str, str]:
-    found = {"Store": _without_password(uri)}
+    found = {"Store": shown(uri)}
     for label, column in (("Versions", "versions"), ("Commit", "git_commit")):
         if column in runs:
             values = sorted(set(runs[column].dropna().map(str)))
@@ -288,9 +289,3 @@ def _provenance(runs: pd.DataFrame, uri: str) -> dict[str, str]:
     keys = np.sort(runs["key"].to_numpy(str))
     found["Configurations"] = f"{len(keys):,} keys, from {keys[0][:12]} to {keys[-1][:12]}"
     return found
-
-
-def _without_password(uri: str) -> str:
-    scheme, mark, rest = uri.partition("://")
-    user, at, place = rest.rpartition("@")
-    return f"{scheme}{mark}{user.partition(':')[0]}{at}{place}"

@@ -1,25 +1,31 @@
-"""Writes runs through MLflow's public client: for servers, and for SQL schemas not known here.
+"""Runs in any other store: written and looked up through MLflow's public client.
 
 The server chooses run ids: the derived id is kept as the tag `run_key`, by which a run is found
-again. While it is being
-written a run carries the tag `writer`, by which the leftovers of a killed process are found.
+again. While it is being written a run carries the tag `writer`, by which the leftovers of a
+killed process are found.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gdlab.tracking import keys
-from gdlab.tracking.bulk import finite, stamped
+import numpy as np
+
+from gdlab.tracking import files, keys
+from gdlab.tracking.address import scheme
+from gdlab.tracking.connect import check_active, client_of, mlflow_errors
+from gdlab.tracking.insert import CHUNK, chunks, finite, stamped
 from gdlab.tracking.keys import RunData
+from gdlab.tracking.provenance import user
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,54 +36,162 @@ THREADS = 2
 DAY_MS = 24 * 3600 * 1000
 
 
-def write(
-    client: MlflowClient,
-    experiment_id: str,
-    runs: Sequence[RunData],
-    user: str,
-    threads: int,
-    force: bool = False,
-) -> list[str]:
-    """Writes the runs, in parallel where `threads` > 1; returns the ids of those written."""
-    jobs = stamped(runs)
+@dataclass(frozen=True)
+class ClientStore:
+    """A `Store` behind MLflow's client.
 
-    def one(job: tuple[RunData, int]) -> str | None:
-        return _write_one(client, experiment_id, *job, user, force)
+    Attributes:
+        uri: address of the store.
+        experiment: its name.
+        experiment_id: its number, as text.
+    """
 
-    if threads == 1:
-        written = [one(job) for job in jobs]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            written = list(pool.map(one, jobs))
-    return [run_id for run_id in written if run_id is not None]
+    uri: str
+    experiment: str
+    experiment_id: str
+
+    @classmethod
+    def open(cls, uri: str, experiment: str) -> ClientStore:
+        """The experiment of that name; made where there is none."""
+        with mlflow_errors(uri):
+            return cls(uri, experiment, _experiment(client_of(uri), experiment))
+
+    @functools.cached_property
+    def client(self) -> MlflowClient:
+        return client_of(self.uri)
+
+    def write(self, runs: Iterable[RunData], force: bool = False) -> list[str]:
+        threads = THREADS if scheme(self.uri) == "http" else 1
+        written: list[str | None] = []
+        with mlflow_errors(self.uri), ThreadPoolExecutor(threads) as pool:
+            for chunk in chunks(runs, CHUNK):
+                written += pool.map(lambda job: self._write(job[0], job[1], force), stamped(chunk))
+        return [run_id for run_id in written if run_id is not None]
+
+    def _write(self, run: RunData, stamp: int, force: bool) -> str | None:
+        for old in self._of(run.run_id):
+            if old.info.status == "FINISHED" and not force:
+                return None
+            if old.info.status != "RUNNING" or is_dead(old.data.tags, old.info.start_time):
+                self.client.delete_run(old.info.run_id)
+        created = self.client.create_run(
+            self.experiment_id,
+            start_time=run.start_ms,
+            tags={keys.USER: user(), keys.RUN_KEY: run.run_id, keys.WRITER: writer()},
+            run_name=run.short_name,
+        )
+        run_id = created.info.run_id
+        _log(self.client, run_id, run, stamp)
+        files.put(self.client, run_id, created.info.artifact_uri, run)
+        self.client.set_terminated(run_id, run.status, run.end_ms)
+        self.client.delete_tag(run_id, keys.WRITER)
+        return run_id if run.status != "FINISHED" else self._only_one(run.run_id, run_id)
+
+    def _only_one(self, derived: str, mine: str) -> str | None:
+        """Of two processes that wrote one run at the same moment, keeps the lower id."""
+        finished = sorted(
+            old.info.run_id for old in self._of(derived) if old.info.status == "FINISHED"
+        )
+        for run_id in finished[1:]:
+            self.client.delete_run(run_id)
+        return mine if not finished or mine == finished[0] else None
+
+    def _of(self, derived: str) -> list[Any]:
+        """The active runs of one derived id."""
+        asked = f"tags.`{keys.RUN_KEY}` = '{derived}'"
+        return list(self.client.search_runs([self.experiment_id], asked))
+
+    def _with(self, status: str) -> Iterator[Any]:
+        """The active runs of that status."""
+        return pages(self.client, [self.experiment_id], f"attributes.status = '{status}'")
+
+    def run_ids(self, derived: Sequence[str]) -> dict[str, str]:
+        """All as they are: the server's own ids differ between experiments."""
+        return {run_id: run_id for run_id in derived}
+
+    def run_folder(self, run_id: str) -> Path | None:
+        """None: the server chooses it."""
+        return None
+
+    def finished_keys(self) -> dict[str, str]:
+        return self._keys("FINISHED")
+
+    def failed_keys(self) -> dict[str, str]:
+        return self._keys("FAILED")
+
+    def _keys(self, status: str) -> dict[str, str]:
+        with mlflow_errors(self.uri):
+            found = [(run.data.tags.get(keys.KEY), run) for run in self._with(status)]
+            return {key: run.info.run_id for key, run in found if key is not None}
+
+    def finals(self) -> dict[str, dict[str, Any]]:
+        found = {}
+        with mlflow_errors(self.uri):
+            for run in self._with("FINISHED"):
+                tags = {k: run.data.tags.get(k) for k in keys.FINAL_TAGS}
+                ends = {k: run.data.metrics.get(k) for k in keys.FINAL_METRICS}
+                found[run.info.run_id] = {**ends, **tags}
+        return found
+
+    def holds(self, run_id: str) -> bool:
+        with mlflow_errors(self.uri):
+            return any(run.info.status == "FINISHED" for run in self._of(run_id))
+
+    def stored_runs(self, run_ids: Sequence[str], curves: Sequence[str]) -> Iterator[RunData]:
+        with mlflow_errors(self.uri):
+            for run_id in run_ids:
+                data = self.client.get_run(run_id).data
+                metrics: dict[str, Any] = {k: ([0], [v]) for k, v in data.metrics.items()}
+                for name in metrics.keys() & set(curves):
+                    points = self.client.get_metric_history(run_id, name)
+                    history = sorted((point.step, point.value) for point in points)
+                    metrics[name] = tuple(np.array(column) for column in zip(*history))
+                yield RunData(run_id, "", tags=dict(data.tags), metrics=metrics)
+
+    def repair(self) -> int:
+        with mlflow_errors(self.uri):
+            return delete_dead_runs(self.client, self.experiment_id)
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        with mlflow_errors(self.uri):
+            for key, value in tags.items():
+                self.client.set_experiment_tag(self.experiment_id, key, value)
+
+    def tags(self) -> dict[str, str]:
+        with mlflow_errors(self.uri):
+            return dict(self.client.get_experiment(self.experiment_id).tags)
+
+    def analyze(self) -> None:
+        """Nothing: the server looks after its own indices."""
 
 
-def stored(client: MlflowClient, experiment_id: str, derived: str) -> list[Any]:
-    """The active runs of one derived id."""
-    return list(client.search_runs([experiment_id], f"tags.`{keys.RUN_KEY}` = '{derived}'"))
+def _experiment(client: MlflowClient, name: str) -> str:
+    """Number of the experiment; made where there is none of that name."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            number = client.create_experiment(name)
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+        else:
+            found = client.get_experiment(number)
+            for key, value in keys.EXPERIMENT_TAGS.items():
+                client.set_experiment_tag(number, key, value)
+    check_active(name, found.lifecycle_stage)
+    return str(found.experiment_id)
 
 
-def _write_one(
-    client: MlflowClient, experiment_id: str, run: RunData, stamp: int, user: str, force: bool
-) -> str | None:
+def _log(client: MlflowClient, run_id: str, run: RunData, stamp: int) -> None:
+    """Sends metrics, parameters and tags in as few calls as MLflow allows."""
     from mlflow.entities import Metric, Param, RunTag
 
-    derived = run.run_id
-    for old in stored(client, experiment_id, derived):
-        if old.info.status == "FINISHED" and not force:
-            return None
-        if old.info.status != "RUNNING" or is_dead(old.data.tags, old.info.start_time):
-            client.delete_run(old.info.run_id)
-    tags = run.all_tags(user)
-    created = client.create_run(
-        experiment_id,
-        start_time=run.start_ms,
-        tags={keys.USER: user, keys.RUN_KEY: derived, keys.WRITER: writer()},
-        run_name=run.short_name,
-    )
-    run_id = created.info.run_id
+    tags = run.all_tags(user())
     if keys.NOTE in tags:  # its pictures are found by the id that the server chose
-        tags[keys.NOTE] = tags[keys.NOTE].replace(derived, run_id)
+        tags[keys.NOTE] = tags[keys.NOTE].replace(run.run_id, run_id)
     metrics = [
         Metric(name, value, stamp, step)
         for name, steps, values in finite(run)
@@ -95,54 +209,18 @@ def _write_one(
             params=params[b : b + keys.PARAMS_A_CALL],
             tags=run_tags[b : b + keys.TAGS_A_CALL],
         )
-    put_artifacts(client, run_id, created.info.artifact_uri, run)
-    client.set_terminated(run_id, run.status, run.end_ms)
-    client.delete_tag(run_id, keys.WRITER)
-    if run.status != "FINISHED":
-        return run_id
-    return _only_one(client, experiment_id, derived, run_id)
 
 
-def _only_one(client: MlflowClient, experiment_id: str, derived: str, mine: str) -> str | None:
-    """Of two processes that wrote one run at the same moment, keeps the lower id."""
-    finished = [
-        old.info.run_id
-        for old in stored(client, experiment_id, derived)
-        if old.info.status == "FINISHED"
-    ]
-    for run_id in sorted(finished)[1:]:
-        client.delete_run(run_id)
-    return mine if not finished or mine == min(finished) else None
-
-
-def put_artifacts(client: MlflowClient, run_id: str, artifact_uri: str, run: RunData) -> None:
-    """Stores a run's artifacts: as files where the artifact root is a local folder."""
-    if not run.artifacts:
-        return
-    folder = local_folder(artifact_uri)
-    if folder is not None:
-        save(folder, run)
-        return
-    with tempfile.TemporaryDirectory() as name:
-        save(Path(name), run)
-        client.log_artifacts(run_id, name)
-
-
-def save(folder: Path, run: RunData) -> None:
-    """Writes the artifacts under `folder`; makes none where there are none."""
-    for name, content in run.artifacts.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-
-
-def local_folder(artifact_uri: str) -> Path | None:
-    """The folder of a path or `file:` address; None for artifacts kept elsewhere."""
-    if artifact_uri.startswith("file:"):
-        from urllib.parse import unquote, urlparse
-
-        return Path(unquote(urlparse(artifact_uri).path))
-    return None if "://" in artifact_uri or ":/" in artifact_uri else Path(artifact_uri)
+def delete_dead_runs(client: MlflowClient, experiment_id: str) -> int:
+    """Deletes runs whose writer is gone; their number."""
+    count = 0
+    for run in pages(client, [experiment_id], "attributes.status = 'RUNNING'"):
+        tags = run.data.tags
+        if keys.RUN_KEY in tags and is_dead(tags, run.info.start_time):
+            client.set_terminated(run.info.run_id, "KILLED")
+            client.delete_run(run.info.run_id)
+            count += 1
+    return count
 
 
 def writer() -> str:

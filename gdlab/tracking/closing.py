@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from gdlab.analysis import ranking, tables
-from gdlab.tracking import aggregate, describe, keys, read, views
+from gdlab.tracking import aggregate, describe, keys, views
 from gdlab.tracking import tables as answer
 from gdlab.tracking.aggregate import Gathered
 from gdlab.tracking.keys import RunData
@@ -80,7 +80,8 @@ class Closing:
         self.known: dict[int, str] = {}
         self.failed = 0
         self.populations = False
-        self.summary_id = keys.run_id_for(store.experiment, f"summary/{sweep}")
+        derived = keys.run_id_for(store.experiment, f"summary/{sweep}")
+        self.summary_id = store.run_ids([derived])[derived]
         if artifacts and len(params) > 1:  # matplotlib takes half a second, while jax compiles
             threading.Thread(target=_import_figures, daemon=True).start()
 
@@ -117,7 +118,8 @@ class Closing:
             self._parts.settle(changed=bool(fresh or self.failed))
         if self.known and not fresh and self._is_summed_up():
             return
-        for i, run in read.stored_runs(self.store, self.known, aggregate.CURVES):
+        stored = self.store.stored_runs(list(self.known.values()), aggregate.CURVES)
+        for i, run in zip(self.known, stored, strict=True):
             self.gathered.keep(i, run)
         if not self.gathered.ends:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +19,9 @@ REACHED = "reached"  # which known critical point
 GIT_COMMIT = "git_commit"
 VERSIONS = "versions"  # "gdlab 0.1.0, jax 0.10.2, ..."
 COMMAND = "overrides"  # what the user asked for, as typed
-RUN_KEY = "run_key"  # `RunData.run_id`, where the server chose another
+RUN_KEY = "run_key"  # `RunData.run_id`, where the run has another in the store
 WRITER = "writer"  # host:pid while a run is being written through a client
+CURVES = "curves"  # names of the metrics that were kept as curves, where not the default ones
 ROLE = "role"  # run (of a job), aggregate (of a setting over its seeds) or summary (of a sweep)
 RUN, AGGREGATE, SUMMARY = "run", "aggregate", "summary"
 SHOWN = "shown"  # "yes" on what the views show: aggregates where seeds are swept, else runs
@@ -30,9 +32,18 @@ USER = "mlflow.user"
 # Histories are what curves are drawn from.
 HISTORIES = ("loss", "grad_norm", "step_size", "log10_loss", "log10_grad_norm", "log10_step_size")
 
+# What `Store.finals` tells of a finished run.
+FINAL_METRICS = ("loss", "steps")
+FINAL_TAGS = (STATUS, CRITICAL_KIND, MORSE_INDEX, REACHED, CURVES)
+# Curves that are kept by default; a run with others says so in its tag `curves`.
+DEFAULT_CURVES = ("loss", "grad_norm", "step_size")
+# Without it the UI opens an experiment on an empty page for language-model traces.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
 # Limits of MLflow 3.17, in characters and in entries a call.
 NAME_LENGTH = 250
 PARAM_LENGTH = 6000
+LONG_PARAMS = "params.json"  # the artifact with those parameters that are longer
 TAG_LENGTH = 8000
 METRICS_A_CALL = 1000
 PARAMS_A_CALL = 100
@@ -74,13 +85,42 @@ class RunData:
     def all_tags(self, user: str) -> dict[str, str]:
         """The tags as stored: MLflow's own beside ours, each within MLflow's limit."""
         tags = {RUN_NAME: self.short_name, USER: user, **self.tags}
-        if self.note:
-            tags[NOTE] = self.note
-        return {key: str(value)[:TAG_LENGTH] for key, value in tags.items()}
+        tags = {key: within(str(value), TAG_LENGTH) for key, value in tags.items()}
+        return tags | ({NOTE: self.note[:TAG_LENGTH]} if self.note else {})
 
     def all_params(self) -> dict[str, str]:
-        """The parameters as stored, each within MLflow's limit."""
-        return {key: str(value)[:PARAM_LENGTH] for key, value in self.params.items()}
+        """The parameters as stored, each within MLflow's limit (see `within`)."""
+        return {key: within(str(value), PARAM_LENGTH) for key, value in self.params.items()}
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """The artifacts as stored: with `params.json`, where a parameter is over the limit."""
+        long = {k: str(v) for k, v in self.params.items() if len(str(v)) > PARAM_LENGTH}
+        if not long:
+            return self.artifacts
+        return {**self.artifacts, LONG_PARAMS: json.dumps(long, indent=1).encode()}
+
+
+def curves_tag(curves: Sequence[str]) -> dict[str, str]:
+    """The tag of a run that keeps other curves than the default ones."""
+    return {} if tuple(curves) == DEFAULT_CURVES else {CURVES: ",".join(curves)}
+
+
+def curves_of(tags: Mapping[str, Any]) -> set[str]:
+    """Curves that a stored run was asked to keep."""
+    return set(str(tags.get(CURVES) or ",".join(DEFAULT_CURVES)).split(","))
+
+
+def within(text: str, limit: int) -> str:
+    """The text, cut to the limit where it is longer: its beginning, length and digest.
+
+    Different texts stay different.
+    """
+    if len(text) <= limit:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    end = f" ... ({len(text)} characters, sha256 {digest})"
+    return text[: limit - len(end)] + end
 
 
 def run_id_for(experiment: str, key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import subprocess
 from functools import cache
 from importlib.metadata import version
@@ -11,6 +12,15 @@ from typing import Any
 from gdlab.tracking import keys
 
 LIBRARIES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "hydra-core", "mlflow")
+
+
+@cache
+def user() -> str:
+    """Who runs this."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
 
 
 @cache

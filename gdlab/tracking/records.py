@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from gdlab.errors import UsageError
-from gdlab.tracking import client
+from gdlab.tracking.address import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,25 +31,26 @@ PATH_DIM = 3
 class Parts:
     """The numbered parts of one sweep's records, as artifacts of its summary run.
 
-    A part is written aside before its runs are stored and takes its place after that: what is
-    read holds stored runs only, each once, whatever is killed or runs twice at the same time.
+    A part is drafted in a folder that nobody reads, before its runs are stored, and published
+    after that: what is read holds stored runs only, each once, whatever is killed or runs twice
+    at the same time. A draft is locked as long as its writer lives; who finds one that is not
+    locked knows that its writer was killed, and settles it. Locks are the operating system's and
+    end with the process that holds them.
 
     Args:
         run_id: of the summary run.
     """
 
     def __init__(self, store: Store, run_id: str) -> None:
-        root = client.local_folder(store.artifact_root.rstrip("/"))
         self.store = store
-        self.remote = root is None or store.database is None
+        folder = store.run_folder(run_id)
+        self.remote = folder is None
         self._kept: tempfile.TemporaryDirectory[str] | None = None
-        if self.remote or root is None:
+        if folder is None:
             self._kept = tempfile.TemporaryDirectory(prefix="gdlab-records-")
-            home = Path(self._kept.name)
-        else:
-            home = root / run_id
-        self.folder = home / "artifacts" / "records"
-        self.halves = home / "halves"  # no artifacts: neither readers nor the UI see them
+            folder = Path(self._kept.name)
+        self.folder = folder / "artifacts" / "records"
+        self.drafts = folder / "drafts"  # no artifacts: neither readers nor the UI see them
         self._known: dict[tuple[str, int], frozenset[str]] = {}
 
     @contextlib.contextmanager
@@ -58,22 +59,21 @@ class Parts:
     ) -> Iterator[None]:
         """Writes the records of some runs as the next part; the body stores the runs.
 
-        If it fails or is killed, the half stays: some of its runs may be stored (see `settle`).
+        If it fails or is killed, the draft stays: some of its runs may be stored (see `settle`).
         """
         with contextlib.ExitStack() as stack:
-            with self._told():
-                with self._alone():
-                    half = self._half()
-                    file = stack.enter_context(half.open("xb"))
-                    _lock(file, wait=False)  # held as long as this process lives and needs it
-                _save(table(records, lanes, run_ids), half)
-                os.fsync(file.fileno())
+            with self._explained():
+                draft = self._draft()
+                with self._folder_lock():
+                    stack.enter_context(_lock_of(draft))
+                _save(table(records, lanes, run_ids), draft)
+                _flush(draft)
             yield
-            with self._told(), self._alone():
+            with self._explained(), self._folder_lock():
                 # Another process, or an earlier call, may have kept the same runs.
                 for path in self._parts():
-                    self._leave(path, self._runs_in(path).difference(run_ids))
-                self._take(half)
+                    self._keep_only(path, self._runs_in(path).difference(run_ids))
+                self._publish(draft)
 
     def settle(self, changed: bool) -> None:
         """Takes in what killed processes left, and drops rows of runs that are not stored.
@@ -81,22 +81,24 @@ class Parts:
         Args:
             changed: whether runs were written; if none were, only what was left is looked at.
         """
-        if self.remote or not (changed or any(self.halves.glob("*.parquet"))):
+        if self.remote or not (changed or any(self.drafts.glob("*.parquet"))):
             return
-        with self._told(), self._alone():
+        with self._explained(), self._folder_lock():
             missing = set(self.store.finished_keys().values())
             for path in self._parts():
                 good = self._runs_in(path) & missing
                 missing -= good
-                self._leave(path, good)
-            for half in sorted(self.halves.glob("*.parquet")):
-                with half.open("r+b") as file:
-                    if not _lock(file, wait=False):
-                        continue  # of a process that lives: it will be a part when it is due
-                    good = self._runs_in(half) & missing
-                    missing -= good
-                    if self._leave(half, good):
-                        self._take(half)
+                self._keep_only(path, good)
+            for draft in sorted(self.drafts.glob("*.parquet")):
+                try:
+                    with _lock_of(draft).acquire(blocking=False):
+                        good = self._runs_in(draft) & missing
+                        missing -= good
+                        if self._keep_only(draft, good):
+                            self._publish(draft)
+                except Timeout:
+                    continue  # its writer lives, and publishes it when its runs are stored
+            self._clear_locks()
 
     def artifacts(self) -> Mapping[str, bytes]:
         """The parts to be sent to a server; local ones lie where they belong."""
@@ -105,17 +107,18 @@ class Parts:
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"))
 
-    def _half(self) -> Path:
-        return self.halves / f"{uuid.uuid4().hex}.parquet"
+    def _draft(self) -> Path:
+        self.drafts.mkdir(parents=True, exist_ok=True)
+        return self.drafts / f"{uuid.uuid4().hex}.parquet"
 
-    def _take(self, half: Path) -> None:
-        """Makes a half the next part."""
+    def _publish(self, draft: Path) -> None:
+        """Makes a draft the next part."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # The number is for a reader; the half's own name is what no other process has.
-        half.rename(self.folder / f"part-{len(self._parts()):03d}-{half.stem[:8]}.parquet")
+        # The number is for a reader; the draft's own name is what no other process has.
+        draft.rename(self.folder / f"part-{len(self._parts()):03d}-{draft.stem[:8]}.parquet")
 
-    def _leave(self, path: Path, run_ids: Set[str]) -> bool:
-        """Leaves only these of its runs in a file, and no file without runs; whether it stays."""
+    def _keep_only(self, path: Path, run_ids: Set[str]) -> bool:
+        """Keeps only these of its runs in a file, and no file without runs; whether it stays."""
         import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
@@ -123,10 +126,10 @@ class Parts:
         if not run_ids:
             path.unlink()
         elif run_ids != self._runs_in(path):
-            whole, half = pq.read_table(path), self._half()
+            whole, fewer = pq.read_table(path), self._draft()
             these = pc.is_in(whole["run_id"], value_set=pa.array(sorted(run_ids)))
-            _save(whole.filter(these), half)
-            half.replace(path)
+            _save(whole.filter(these), fewer)
+            fewer.replace(path)
         return bool(run_ids)
 
     def _runs_in(self, path: Path) -> frozenset[str]:
@@ -143,33 +146,39 @@ class Parts:
             self._known[version] = frozenset(ids)
         return self._known[version]
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process at a time; the lock of one that is killed goes with it."""
-        self.halves.mkdir(parents=True, exist_ok=True)
-        with (self.halves / "lock").open("ab") as file:
-            _lock(file, wait=True)
-            yield
+    def _folder_lock(self) -> FileLock:
+        """One process at a time changes which parts and drafts there are."""
+        self.drafts.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.drafts / "folder.lock")
+
+    def _clear_locks(self) -> None:
+        """Removes the lock files of drafts that are gone; the folder is locked meanwhile."""
+        for path in self.drafts.glob("*.parquet.lock"):
+            with contextlib.suppress(Timeout), FileLock(path).acquire(blocking=False):
+                if not path.with_suffix("").exists():
+                    path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         """Says where the trouble is if the disk is full or not to be written."""
         try:
             yield
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # the latter: no locks on this disk
             raise UsageError(
-                f"tracking.uri={self.store.uri}: {error.strerror or error} ({self.folder}); "
-                "records are kept there; give the same command again: it resumes"
+                f"tracking.uri={shown(self.store.uri)}: {getattr(error, 'strerror', '') or error} "
+                f"({self.folder}); records are kept there; give the same command again: it resumes"
             ) from error
 
 
-def _lock(file: IO[bytes], wait: bool) -> bool:
-    """Locks a file until it is closed; whether that went, as some file systems have no locks."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        return False
-    return True
+def _lock_of(draft: Path) -> FileLock:
+    """The lock that a draft's writer holds."""
+    return FileLock(f"{draft}.lock")
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _save(rows: pa.Table, path: Path) -> None:

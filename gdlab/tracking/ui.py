@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdlab.errors import UsageError
-from gdlab.tracking import read, sql, views
-from gdlab.tracking.store import address, reach
+from gdlab.tracking import query, views
+from gdlab.tracking.address import address, artifact_root, scheme, shown, sqlite_path, without_user
+from gdlab.tracking.connect import reach, sqlalchemy_uri
 
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
@@ -76,12 +77,12 @@ def serve(
         UsageError: no such store, no free port, or the server does not start.
     """
     uri = address(uri)
-    if sql.scheme(uri) == "sqlite":
-        path = sql.sqlite_path(uri)
+    if scheme(uri) == "sqlite":
+        path = sqlite_path(uri)
         if not path.exists():
             raise UsageError(
-                f"tracking.uri={uri}: no such store; run gdlab first, or name the store that "
-                "has runs"
+                f"tracking.uri={shown(uri)}: no such store; run gdlab first, or name the store "
+                "that has runs"
             )
         root = path.parent / "mlruns"
     else:
@@ -95,12 +96,13 @@ def serve(
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(free)),
-            *("-w", "1", "--backend-store-uri", _sqlalchemy(uri)),
-            *("--artifacts-destination", str(root)),
+            *("-w", "1", "--artifacts-destination", artifact_root(root)),
         ],
         cwd=folder.name,
         env={
             **os.environ,
+            # Not on the command line, which every user of the machine can read.
+            "MLFLOW_BACKEND_STORE_URI": sqlalchemy_uri(uri),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "60",
@@ -132,11 +134,11 @@ def show(
             leaderboard, or where the last thing done was a single descent, at that run's page.
     """
     uri = address(uri)
-    place = read.experiment_of(name, uri)
+    place = query.experiment_of(name, uri)
     view = "leaderboard" if place.has_views else None
-    if sql.scheme(uri) == "http":
+    if scheme(uri) == "http":
         reach(uri)
-        say(views.ui_url(uri, place.id, view))
+        say(views.ui_url(without_user(uri), place.id, view))
         return 0
     # A terminated process ends its server as well.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -196,9 +198,3 @@ def _gone(group: int) -> bool:
     except PermissionError:
         return False
     return False
-
-
-def _sqlalchemy(uri: str) -> str:
-    if sql.scheme(uri) == "postgresql":
-        return "postgresql+psycopg://" + uri.partition("://")[2]
-    return uri

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gdlab.tracking import keys
-from gdlab.tracking.read import VIEW_TAG
+from gdlab.tracking.query import VIEW_TAG
 from gdlab.tracking.store import Store
 
 LIMIT = 20_000  # characters of an experiment tag

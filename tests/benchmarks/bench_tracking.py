@@ -8,7 +8,6 @@ on SQLite's own connection, all rows made beforehand, in transactions of the sam
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import resource
 import sqlite3
@@ -19,11 +18,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gdlab.tracking import bulk
+from gdlab.tracking import insert
+from gdlab.tracking.address import sqlite_path
+from gdlab.tracking.client import ClientStore
 from gdlab.tracking.keys import RunData, run_id_for
+from gdlab.tracking.provenance import user
 from gdlab.tracking.read import load, load_curves
-from gdlab.tracking.sql import sqlite_path
-from gdlab.tracking.store import chunks, open_store, user
+from gdlab.tracking.store import open_store
 
 EXPERIMENT = "benchmark"
 T = np.arange(100)
@@ -45,7 +46,7 @@ def runs(n: int) -> Iterator[RunData]:
 
 
 class Recorder:
-    """Takes the rows that `bulk` would insert, and keeps them."""
+    """Takes the rows that `insert` would write, and keeps them."""
 
     def __init__(self) -> None:
         self.tables: dict[str, tuple[str, list]] = {}
@@ -59,26 +60,28 @@ class Recorder:
 def raw(n: int, folder: str) -> None:
     """What SQLite alone takes for the same rows."""
     store = open_store(f"sqlite:///{folder}/raw.db", EXPERIMENT)
-    put, recorded = bulk._executemany, []
-    for chunk in chunks(runs(n), bulk.CHUNK):
+    put, recorded = insert._executemany, []
+    for chunk in insert.chunks(runs(n), insert.CHUNK):
         recorder = Recorder()
-        bulk._executemany = recorder.put
-        bulk._insert_children(store.database, None, chunk, user())
-        rows = [bulk._run_row(run, int(store.experiment_id), "root", user()) for run in chunk]
-        recorder.put(None, "runs", bulk.RUNS, rows)
+        insert._executemany = recorder.put
+        insert._insert_metrics(store.database, None, chunk)
+        insert._insert_params(store.database, None, chunk)
+        insert._insert_tags(store.database, None, chunk, user())
+        rows = [insert._run_row(run, int(store.experiment_id), "root", user()) for run in chunk]
+        recorder.put(None, "runs", insert.RUNS, rows)
         recorded.append(recorder.tables)
-    bulk._executemany = put
+    insert._executemany = put
     connection = sqlite3.connect(sqlite_path(store.uri), isolation_level=None)
     connection.execute("pragma cache_size = -64000")
 
-    def insert() -> None:
+    def insert_all() -> None:
         for tables in recorded:
             connection.execute("begin immediate")
             for text, rows in tables.values():
                 connection.executemany(text, rows)
             connection.execute("commit")
 
-    timed("the same rows, raw", insert, n)
+    timed("the same rows, raw", insert_all, n)
     connection.close()
     os.remove(sqlite_path(store.uri))
 
@@ -106,9 +109,8 @@ def main(n: int, uri: str | None) -> None:
         if uri is None:
             raw(n, folder)
         few = 100
-        client = dataclasses.replace(
-            open_store(uri or f"sqlite:///{folder}/client.db", "client"), database=None
-        )
+        other = open_store(uri or f"sqlite:///{folder}/client.db", "client")
+        client = ClientStore(other.uri, other.experiment, other.experiment_id)
         timed(f"MLflow's client, {few} runs", lambda: client.write(runs(few)), few)
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from gdlab.tracking.database import Database
 from gdlab.tracking.keys import RunData
-from gdlab.tracking.sql import Database
 
 CHUNK = 500
 
@@ -39,6 +39,14 @@ METRICS = ("key", "value", "timestamp", "run_uuid", "step", "is_nan")
 CHILDREN = ("metrics", "latest_metrics", "params", "tags")
 
 Series = tuple[str, list[int], list[float]]
+T = TypeVar("T")
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of at most `size`."""
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
 
 
 def finite(run: RunData) -> Iterator[Series]:
@@ -75,7 +83,7 @@ def stamped(runs: Iterable[RunData]) -> list[tuple[RunData, int]]:
     return result[::-1]
 
 
-def insert(
+def insert_runs(
     database: Database,
     connection: Any,
     experiment_id: int,
@@ -99,12 +107,14 @@ def insert(
     ids = sorted(run.run_id for run in runs)
     connection.execute("begin immediate" if database.is_sqlite else "begin")
     try:
-        _clear(database, connection, ids, force)
+        _clear(database, connection, experiment_id, ids, force)
         by_id = sorted(runs, key=lambda run: run.run_id)
         rows = [_run_row(run, experiment_id, root, user) for run in by_id]
-        won = _insert_runs(database, connection, rows)
+        won = _insert_rows(database, connection, rows)
         written = [run for run in runs if run.run_id in won]
-        _insert_children(database, connection, written, user)
+        _insert_metrics(database, connection, written)
+        _insert_params(database, connection, written)
+        _insert_tags(database, connection, written, user)
         connection.execute("commit")
     except BaseException:
         # SQLite has rolled back by itself where the disk is full or the file is gone.
@@ -114,15 +124,20 @@ def insert(
     return [run.run_id for run in written]
 
 
-def _clear(database: Database, connection: Any, ids: list[str], force: bool) -> None:
-    """Deletes those of the runs that are to be replaced."""
+def _clear(
+    database: Database, connection: Any, experiment_id: int, ids: list[str], force: bool
+) -> None:
+    """Deletes those of the experiment's runs that are to be replaced."""
     marks = ",".join("?" * len(ids))
     # Locking the runs first makes a second writer wait here; once the first has committed, its
     # new rows are other rows, and are not touched.
     which = "" if force else " and (status <> 'FINISHED' or lifecycle_stage <> 'active')"
     lock = "" if database.is_sqlite else " for update"
-    select = f"select run_uuid from runs where run_uuid in ({marks}){which} order by run_uuid{lock}"
-    stale = [row[0] for row in connection.execute(database.sql(select), ids)]
+    select = (
+        f"select run_uuid from runs where run_uuid in ({marks}) and experiment_id = ?{which} "
+        f"order by run_uuid{lock}"
+    )
+    stale = [row[0] for row in connection.execute(database.sql(select), [*ids, experiment_id])]
     if stale:
         marks = ",".join("?" * len(stale))
         for table in (*CHILDREN, "runs"):
@@ -148,7 +163,7 @@ def _run_row(run: RunData, experiment_id: int, root: str, user: str) -> tuple[An
     )
 
 
-def _insert_runs(database: Database, connection: Any, rows: list[tuple[Any, ...]]) -> set[str]:
+def _insert_rows(database: Database, connection: Any, rows: list[tuple[Any, ...]]) -> set[str]:
     """Inserts the runs that are not there; returns their ids."""
     one = "(" + ",".join("?" * len(RUNS)) + ")"
     won: set[str] = set()
@@ -167,13 +182,12 @@ def _fifty(rows: list[Any]) -> Iterator[list[Any]]:
     return (rows[a : a + 50] for a in range(0, len(rows), 50))
 
 
-def _insert_children(
-    database: Database, connection: Any, runs: Sequence[RunData], user: str
-) -> None:
+def _insert_metrics(database: Database, connection: Any, runs: Sequence[RunData]) -> None:
+    """Every value of every curve, and of each curve the value at its last step."""
     zero = 0 if database.is_sqlite else False
     latest: list[tuple[Any, ...]] = []
 
-    def metric_rows() -> Iterator[Iterable[tuple[Any, ...]]]:
+    def histories() -> Iterator[Iterable[tuple[Any, ...]]]:
         for run, stamp in stamped(runs):
             ids, times, zeros = (itertools.repeat(c) for c in (run.run_id, stamp, zero))
             for name, steps, values in finite(run):
@@ -181,13 +195,30 @@ def _insert_children(
                 latest.append((name, values[last], stamp, run.run_id, steps[last], zero))
                 yield zip(itertools.repeat(name), values, times, ids, steps, zeros)
 
+    rows = itertools.chain.from_iterable(histories())
+    _insert(database, connection, "metrics", METRICS, rows)
+    _insert(database, connection, "latest_metrics", METRICS, latest)
+
+
+def _insert_params(database: Database, connection: Any, runs: Sequence[RunData]) -> None:
+    rows = [(k, v, run.run_id) for run in runs for k, v in run.all_params().items()]
+    _insert(database, connection, "params", TEXTS, rows)
+
+
+def _insert_tags(database: Database, connection: Any, runs: Sequence[RunData], user: str) -> None:
+    rows = [(k, v, run.run_id) for run in runs for k, v in run.all_tags(user).items()]
+    _insert(database, connection, "tags", TEXTS, rows)
+
+
+def _insert(
+    database: Database,
+    connection: Any,
+    table: str,
+    columns: Sequence[str],
+    rows: Iterable[tuple[Any, ...]],
+) -> None:
     put = _executemany if database.is_sqlite else _copy
-    put(connection, "metrics", METRICS, itertools.chain.from_iterable(metric_rows()))
-    put(connection, "latest_metrics", METRICS, latest)
-    params = [(k, v, run.run_id) for run in runs for k, v in run.all_params().items()]
-    put(connection, "params", TEXTS, params)
-    tags = [(k, v, run.run_id) for run in runs for k, v in run.all_tags(user).items()]
-    put(connection, "tags", TEXTS, tags)
+    put(connection, table, columns, rows)
 
 
 def _executemany(
