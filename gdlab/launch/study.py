@@ -29,7 +29,8 @@ from gdlab.launch import study_files
 from gdlab.launch.study_files import Experiment
 
 if TYPE_CHECKING:
-    from gdlab.launch.campaign import Outcome, Plan, Settings
+    from gdlab.launch.plan import Outcome, Plan
+    from gdlab.launch.settings import Settings
 
 DRAWING = ("matplotlib", "tueplots", "pandas", "scipy")
 DIGITS = 13  # decimals of a claim's numbers: below them lies the last bit's noise
@@ -232,7 +233,8 @@ class Study:
     def carry_out(self, advance: Callable[[int, int], None]) -> Iterator[Carried]:
         """Runs what the store lacks, sweep by sweep."""
         numerics.settle(c["numerics"] for configs in self.configs.values() for c in configs)
-        from gdlab.launch.campaign import Listener, Settings, carry_out
+        from gdlab.launch.campaign import Listener, carry_out
+        from gdlab.launch.settings import Settings
 
         for sweep, configs in self.configs.items():
             settings = Settings.of(configs[0], self.command("study"))

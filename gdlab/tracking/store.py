@@ -29,7 +29,7 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 # Schemes of stores: the first three are gdlab's own ways, the others go through MLflow's client.
 SCHEMES = ("sqlite", "postgresql", "http", "mysql", "mssql", "databricks")
 FINAL_METRICS = ("loss", "steps")
-FINAL_TAGS = (keys.STATUS, keys.CRITICAL_KIND, keys.REACHED)
+FINAL_TAGS = (keys.STATUS, keys.CRITICAL_KIND, keys.MORSE_INDEX, keys.REACHED)
 # Without it the UI opens an experiment on an empty page for language-model traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class Store:
         return dict(rows)
 
     def finals(self) -> dict[str, dict[str, Any]]:
-        """run id -> `loss`, `steps`, `status`, `critical_kind`, `reached` of finished runs."""
+        """run id -> `FINAL_METRICS` and `FINAL_TAGS` of finished runs."""
         found: dict[str, dict[str, Any]] = {}
         if self.database is None:
             with mlflow_errors(self.uri):
@@ -174,7 +174,7 @@ class Store:
                 (number, *FINAL_METRICS),
             ),
             *self.database.rows(
-                f"select v.run_uuid, v.key, v.value from tags v {of_this} in (?, ?, ?)",
+                f"select v.run_uuid, v.key, v.value from tags v {of_this} in (?, ?, ?, ?)",
                 (number, *FINAL_TAGS),
             ),
         ):
