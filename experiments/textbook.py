@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from gdlab import Claim
 from gdlab.analysis.statistics import wilson
 from gdlab.figures import contours, style
+from gdlab.figures import curves as lines
 
 QUESTION = "Where does gradient descent go, how fast, and where does it end?"
 
@@ -471,7 +472,7 @@ def _figure_4_6(curves: pd.DataFrame, ends: pd.DataFrame) -> Figure:
     )
     ax.set_yscale("log")
     ax.set_ylim(1e-9, 1e8)
-    curves.step_axis(ax, 24)
+    lines.step_axis(ax, 24)
     ax.set_ylabel("$f(x_t)/f(x_0)$")
     ax.grid(True)
     ax.legend(loc="upper center", fontsize=6, ncols=2, columnspacing=1.0)

@@ -460,8 +460,10 @@ from gdlab import numerics
 if sys.argv[1]:
     numerics.cores = lambda: int(sys.argv[1])
 import jax, jax.numpy as jnp, optax
-from gdlab import config, registry, sweep
-from gdlab.build import build
+from gdlab import registry
+from gdlab.launch import config
+from gdlab.runner import sweep
+from gdlab.launch.build import build
 from gdlab.types import Method
 from omegaconf import OmegaConf
 if sys.argv[2]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gdlab import Claim
+from gdlab.cli import studies
 from gdlab.errors import UsageError
 from gdlab.launch import study, study_files
 
@@ -23,7 +24,7 @@ sweeps:
   many: [objective=half_square, init=uniform, init.samples=7, schedule.eta=0.5, steps=60]
 """
 PYTHON = """\
-from gdlab.figures import curves
+from gdlab.figures import curves as lines
 from gdlab import Claim
 
 QUESTION = "How fast?"
@@ -43,7 +44,7 @@ def table(runs):
 
 
 def figures(curves):
-    return {"rates": curves.curve_figure(curves, by="schedule.eta")}
+    return {"rates": lines.curve_figure(curves, by="schedule.eta")}
 """
 
 
@@ -61,11 +62,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_study_from_run_to_redraw(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert study.run("parabola", ["dry_run=true"]) == 0
+    assert studies.run("parabola", ["dry_run=true"]) == 0
     assert "have 0, missing 2" in capsys.readouterr().out
     assert not (place / "results").exists()
 
-    assert study.run("parabola") == 0
+    assert studies.run("parabola") == 0
     first = contents(place / "results" / "parabola")
     assert set(first) == {
         "claims.csv", "claims.md", "manifest.json", "rates.pdf", "rates.png", "table.csv"
@@ -79,16 +80,16 @@ def test_a_study_from_run_to_redraw(place: Path, capsys: pytest.CaptureFixture[s
 
     # The same from another store, and from the stored runs alone, whatever else is stored.
     again, drawn = place / "again", place / "drawn"
-    assert study.run("parabola", ["method=heavy_ball"], into=drawn) == 1  # it is slower
-    assert study.run("parabola", ["tracking.uri=sqlite:///other.db"], into=again) == 0
+    assert studies.run("parabola", ["method=heavy_ball"], into=drawn) == 1  # it is slower
+    assert studies.run("parabola", ["tracking.uri=sqlite:///other.db"], into=again) == 0
     assert contents(again) == first
-    assert study.redraw("parabola", into=drawn) == 0
+    assert studies.redraw("parabola", into=drawn) == 0
     assert contents(drawn) == first
 
     # A number that is broken breaks its claim, and the call; the others still hold.
     module = place / "experiments" / "parabola.py"
     module.write_text(PYTHON.replace("0.6973568802", "0.69735688021") + "\n# broken\n")
-    assert study.redraw("parabola") == 1
+    assert studies.redraw("parabola") == 1
     said = capsys.readouterr()
     assert "BROKEN" in said.out
     assert "2 of 3 claims hold" in said.out
@@ -97,13 +98,13 @@ def test_a_study_from_run_to_redraw(place: Path, capsys: pytest.CaptureFixture[s
     # Files of an earlier call that a study no longer makes go; a stranger's stay.
     module.write_text(PYTHON.replace('{"rates":', '{"speed":') + "\n# renamed, and longer\n")
     (place / "results" / "parabola" / "notes.txt").write_text("mine")
-    assert study.redraw("parabola") == 0
+    assert studies.redraw("parabola") == 0
     now = set(contents(place / "results" / "parabola"))
     assert now == set(first) - {"rates.pdf", "rates.png"} | {"speed.pdf", "speed.png", "notes.txt"}
 
     # What was never run cannot be drawn.
     with pytest.raises(UsageError, match=r"3 of its 3 runs are not in .*gdlab study parabola"):
-        study.redraw("parabola", ["seed=5"])
+        studies.redraw("parabola", ["seed=5"])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_a_study_from_run_to_redraw(place: Path, capsys: pytest.CaptureFixture[s
 def test_what_a_sweep_refuses_a_study_refuses_too(place: Path, given: str, says: str) -> None:
     """Runs stored as `fast` that were computed in exact would be known already, with other bits."""
     with pytest.raises(UsageError, match=says):
-        study.run("parabola", [given])
+        studies.run("parabola", [given])
     assert not (place / "results").exists()
 
 
@@ -169,7 +170,7 @@ def test_the_textbook_is_reproduced_byte_for_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert study.run("textbook", into=tmp_path / "out") == 0
+    assert studies.run("textbook", into=tmp_path / "out") == 0
     kept = contents(HERE / "results" / "textbook")
     made = contents(tmp_path / "out")
     assert made.keys() == kept.keys()

@@ -67,7 +67,7 @@ def test_bulk_equals_client(tmp_path: Path) -> None:
 
 def test_metrics_are_finite(uri: str) -> None:
     open_store(uri, EXPERIMENT).write(odd_runs())
-    with sqlite3.connect(store.db.sqlite_path(uri)) as connection:
+    with sqlite3.connect(store.sql.sqlite_path(uri)) as connection:
         for table in ("metrics", "latest_metrics"):
             count, odd = connection.execute(
                 f"select count(*), sum(is_nan <> 0 or abs(value) > 1.75e308) from {table}"
@@ -185,7 +185,7 @@ def test_leftovers_of_the_client_are_repaired(uri: str) -> None:
 
 
 def test_unknown_schema_is_written_through_the_client(uri: str, monkeypatch) -> None:
-    monkeypatch.setattr(store.db, "KNOWN_REVISION", "another")
+    monkeypatch.setattr(store.sql, "KNOWN_REVISION", "another")
     with pytest.warns(UserWarning, match="revision"):
         opened = open_store(uri, EXPERIMENT)
     assert opened.database is None
@@ -295,7 +295,7 @@ def test_stores_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_store_that_turns_read_only(uri: str) -> None:
     opened = open_store(uri, EXPERIMENT)
     opened.write([a_run(0)])
-    with sqlite3.connect(store.db.sqlite_path(uri)) as connection:
+    with sqlite3.connect(store.sql.sqlite_path(uri)) as connection:
         connection.execute(
             "create trigger full before insert on runs "
             "begin select raise(abort, 'disk is full'); end"
@@ -303,7 +303,7 @@ def test_a_store_that_turns_read_only(uri: str) -> None:
     with pytest.raises(UsageError, match="free some space"):
         opened.write([a_run(1)])
     assert len(opened.finished_keys()) == 1
-    store.db.sqlite_path(uri).unlink()
+    store.sql.sqlite_path(uri).unlink()
     with pytest.raises(UsageError, match=r"is gone.*the same command again"):
         opened.write([a_run(1)])
 
@@ -312,7 +312,7 @@ def test_a_store_that_turns_read_only(uri: str) -> None:
 def test_a_store_that_is_deleted_while_it_is_written(uri: str, when: str, monkeypatch) -> None:
     opened = open_store(uri, EXPERIMENT)
     opened.write([a_run(0)])
-    path, insert = store.db.sqlite_path(uri), bulk._insert_children
+    path, insert = store.sql.sqlite_path(uri), bulk._insert_children
 
     def insert_children(*args: object) -> None:
         if when == "insert":
