@@ -19,17 +19,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdlab.analysis import ranking
 from gdlab.cli.main import main
 from gdlab.errors import UsageError
 from gdlab.tracking import aggregate, keys, query, read
-from gdlab.tracking import tables as answer
-from gdlab.tracking.aggregate import End, middle_and_band
+from gdlab.tracking.aggregate import middle_and_band
 from gdlab.tracking.closing import Closing
 from gdlab.tracking.records import Parts
 from gdlab.tracking.sql import SqlStore
 from gdlab.tracking.store import open_store
-from gdlab.tracking.tables import Standing
 
 STEPS = 60
 
@@ -149,6 +146,7 @@ def test_the_summary_answers(folder: Path) -> None:
     note = experiment_tags()[keys.NOTE].splitlines()[0]
     assert note in report
     assert note.startswith(f"best: schedule.eta={table['schedule.eta'][0]:g} median loss ")
+    assert table["converged"].sum() + table["diverged"].sum() <= table["runs"].sum() == 24
     assert read.artifact(run_id, "curves.png").startswith(b"\x89PNG")
     with sqlite3.connect("mlflow.db") as connection:
         (page,) = connection.execute(
@@ -310,51 +308,47 @@ def test_views_show_what_is_swept(folder: Path) -> None:
     assert "gdlab objective=himmelblau" in page
 
 
-def an_end(loss: float, steps: float) -> End:
-    status = "converged" if np.isfinite(loss) else "diverged"
-    return End("", status, "minimum", "", "0", loss, steps, (1.0, 1.0))
-
-
-def test_settings_are_ranked_within_their_function_and_as_the_sentence_does() -> None:
-    cells = {("a", 0.1): (1e-18, 50), ("a", 0.2): (1e-19, 100), ("a", 0.3): (np.inf, 9)}
-    cells |= {("b", 0.1): (2.0, 9), ("b", 0.2): (1.0, 9)}
-    settings = [{"objective.name": name, "eta": eta} for name, eta in cells]
-    ends = [an_end(*end) for end in cells.values()]
-    table = answer.leaderboard(
-        [Standing.of(setting, [end]) for setting, end in zip(settings, ends, strict=True)]
-    )
-    assert table["rank"].tolist() == [1, 2, 3, 1, 2]
-    assert table["eta"].tolist() == [0.1, 0.2, 0.3, 0.2, 0.1]  # equal losses: fewer steps
-    assert table["reached"][0] == "minimum at (1, 1)"
-    runs = ranking.table(
-        [{"objective.name": s["objective.name"], "schedule.eta": s["eta"]} for s in settings],
-        [{"loss": e.loss, "status": e.status, "steps": e.steps} for e in ends],
-    )
-    on_a, on_b = ranking.sentences(runs)
-    assert on_a.startswith("best on a: schedule.eta=0.1 ")
-    assert on_b.startswith("best on b: schedule.eta=0.2 ")
-    assert ranking.line(runs) == f"{on_a}. {on_b}"
-
-
 @pytest.mark.parametrize(
     "words",
     [
         ["objective=rosenbrock", "schedule.eta=1e-3,5e-4", "seed=range(3)"],
         ["objective=himmelblau,rosenbrock", "schedule=constant,exact", "init.samples=1"],
         ["objective=himmelblau", "seed=range(24)"],
+        ["objective=rosenbrock", "objective.dim=2,3", "schedule.eta=1e-3,1"],
+        [
+            "objective=himmelblau",
+            "init=point",
+            "init.x=[1,1],[-1,2]",
+            "schedule=exact,backtracking",
+        ],
     ],
 )
 def test_the_terminal_and_the_ui_say_the_same(capsys, folder: Path, words: list[str]) -> None:
     main(["-m", *words, "steps=200"])
-    out = capsys.readouterr().out
-    said = [line for line in out.splitlines() if re.match("best(:| on )", line)]
+    lines = capsys.readouterr().out.splitlines()
+    (jobs,) = [i for i, line in enumerate(lines) if re.match(r"\d+ jobs: ", line)]
+    said = [line for line in lines[jobs + 1 :] if not line.startswith(" ") and "failed" not in line]
     assert said
     assert experiment_tags()[keys.NOTE].splitlines()[0] == ". ".join(said)
+    # The UI's rows, in the order of the leaderboard, are the terminal's.
+    board = view("leaderboard")
+    assert board["orderByKey"] == "metrics.`rank`"
+    with sqlite3.connect("mlflow.db") as connection:
+        ranks = connection.execute(
+            "select m.value from latest_metrics m join tags s on s.run_uuid = m.run_uuid and "
+            "s.key = 'shown' where m.key = 'rank' order by 1"
+        ).fetchall()
+    (summary,) = read.load("gdlab", role=keys.SUMMARY)["run_id"]
+    table = pd.read_csv(io.BytesIO(read.artifact(summary, "table.csv")))
+    runs = table["runs"] if "runs" in table else [1] * len(table)
+    assert [r for (r,) in ranks] == sorted(
+        float(r) for r, n in zip(table["rank"], runs) for _ in range(1 if "runs" in table else n)
+    )
 
 
 def test_many_groups_stay_small() -> None:
     marks = np.arange(1001)
-    many = aggregate.Gathered([(i,) for i in range(3000)], [marks] * 3000)
+    many = aggregate.Gathered(list(range(3000)), [marks] * 3000)
     assert sum(table.nbytes for table in many.curves.values()) < aggregate.BYTES
     assert len(many.grids[0]) * len(many.grids) * 12 <= aggregate.ROWS
     assert (many.grids[0][0], many.grids[0][-1]) == (0, 1000)

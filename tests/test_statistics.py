@@ -81,30 +81,99 @@ def test_quantile_curves_carry_ends_on_and_count_divergence_as_bad() -> None:
     assert table["runs"].tolist() == [3, 3, 3]
 
 
+RECORDED = [  # of runs over three steps, one diverges: the step that is not finite is recorded
+    [("c", 0, 5.0), ("c", 1, np.inf)],
+    [("c", 0, 5.0), ("c", 1, np.nan)],
+    # and from the start
+    [("c", 0, np.nan), ("c", 1, np.nan)],
+    [("c", 0, np.nan)],
+]
+
+
+@pytest.mark.parametrize("own", RECORDED)
+@pytest.mark.parametrize("value", ["loss", "gap"])
+def test_what_diverged_is_infinitely_bad_in_curves(own, value) -> None:
+    rows = [("a", 0, 1.0), ("a", 1, 0.5), ("b", 0, 3.0), ("b", 1, 2.0), ("b", 2, 1.0), *own]
+    curves = pd.DataFrame(rows, columns=["run_id", "step", "loss"])
+    curves["gap"] = curves["loss"]
+    table = statistics.quantile_curves(curves, value, (0.0, 1.0))
+    assert table["runs"].tolist() == [3, 3, 3]
+    assert table["median"].tolist()[1:] == [2.0, 1.0]
+    assert table["upper"].tolist()[1:] == [np.inf, np.inf]
+    assert table["upper"][0] == (5.0 if own[0][2] == 5.0 else np.inf)
+
+
+def test_curves_of_a_store_end_where_a_run_diverged() -> None:
+    """Stores keep finite numbers alone: the status says that the rest was not."""
+    rows = [("a", t, 1.0, "converged") for t in range(3)]
+    rows += [("b", 0, 2.0, "diverged"), ("b", 1, 0.1, "diverged")]
+    curves = pd.DataFrame(rows, columns=["run_id", "step", "loss", "status"])
+    table = statistics.quantile_curves(curves, "loss", (0.0, 1.0))
+    assert table["upper"].tolist() == [2.0, 1.0, np.inf]
+    assert table["lower"].tolist() == [1.0, 0.1, 1.0]
+    # What is unknown of all is no number, rather than infinite.
+    unknown = statistics.quantile_curves(curves.assign(gap=np.nan), "gap")
+    assert unknown["runs"].tolist() == [0, 0, 0]
+    assert unknown["median"].isna().all()
+
+
+@pytest.mark.parametrize("how", ["nan", "inf", "status"])
+def test_a_pair_of_which_one_failed_counts_against_it(how: str) -> None:
+    rng = np.random.default_rng(1)
+    base = 10.0 ** rng.normal(size=12)
+    other = base / 10
+    status = np.array(["converged"] * 12, dtype=object)
+    failed = [1, 4, 6, 9]
+    if how == "status":
+        status[failed] = "diverged"
+    else:
+        other[failed] = float(how)
+    runs = pd.DataFrame(
+        {
+            "schedule.name": ["constant"] * 12 + ["polyak"] * 12,
+            "seed": [*range(12)] * 2,
+            "loss": np.concatenate([base, other]),
+            "status": ["converged"] * 12 + list(status),
+        }
+    )
+    (row,) = statistics.paired(runs, "schedule.name", "seed", "loss", "constant").to_dict("records")
+    assert (row["n"], row["better"], row["worse"], row["alone"]) == (12, 8, 4, 0)
+    assert row["effect"] == pytest.approx(-1.0)
+    assert row["low"] == pytest.approx(-1.0)
+    assert row["high"] == np.inf  # four of twelve: the median of a resample may be infinite
+    delta = np.log10(base / 10) - np.log10(base)
+    delta[failed] = 9.0  # ranks alone count
+    assert row["p"] == pytest.approx(stats.wilcoxon(delta).pvalue)
+    # Both failed: a tie. One is not there: no pair.
+    both = runs.assign(loss=np.where(runs["seed"].isin(failed), np.inf, runs["loss"]))
+    (row,) = statistics.paired(
+        both.drop(index=0), "schedule.name", "seed", "loss", "constant"
+    ).to_dict("records")
+    assert (row["n"], row["better"], row["worse"], row["ties"], row["alone"]) == (11, 7, 0, 4, 1)
+    with pytest.raises(ValueError, match="gap: no run has a number"):
+        statistics.paired(
+            runs.assign(gap=np.nan, status="budget"), "schedule.name", "seed", "gap", "constant"
+        )
+
+
+def test_quantiles_with_infinite_values() -> None:
+    runs = pd.DataFrame({"eta": 0.1, "loss": [1.0, 2.0, np.inf, np.inf]})
+    (row,) = statistics.summary(runs, "eta", "loss").to_dict("records")
+    assert (row["median"], row["q10"], row["q90"], row["n"]) == (np.inf, 1.3, np.inf, 4)
+    values = np.array([[1.0, np.nan], [2.0, 5.0], [np.inf, 7.0]])
+    found = statistics.ordered_quantiles(values, (0.0, 0.5, 0.9))
+    assert found.tolist() == [[1.0, 5.0], [2.0, 6.0], [np.inf, pytest.approx(6.8)]]
+
+
 def test_summary_is_pandas_quantiles() -> None:
     runs = pd.DataFrame({"eta": [0.1] * 5 + [0.2] * 5, "loss": np.arange(10.0)})
     table = statistics.summary(runs, "eta", "loss")
     assert table.to_numpy().tolist() == [[0.1, 2.0, 0.4, 3.6, 5.0], [0.2, 7.0, 5.4, 8.6, 5.0]]
 
 
-def test_leaderboard_ranks_medians_and_puts_divergence_last() -> None:
-    runs = pd.DataFrame(
-        {
-            "objective.name": "himmelblau",
-            "schedule.eta": [0.1, 0.1, 0.2, 0.2, 0.3, 0.3],
-            "seed": [0, 1] * 3,
-            "loss": [4.0, 2.0, 1.0, 1.5, 1e-9, 5.0],
-            "status": ["converged"] * 4 + ["diverged", "converged"],
-        }
-    )
-    table = tables.leaderboard(runs)
-    assert table["schedule.eta"].tolist() == [0.2, 0.1, 0.3]
-    assert table["rank"].tolist() == [1, 2, 3]
-    assert table["median"].tolist() == [1.25, 3.0, np.inf]
-    assert table["diverged"].tolist() == [0.0, 0.0, 0.5]
-    crossed = tables.wide(runs, "seed", "schedule.eta", "loss")
-    assert crossed.columns.tolist() == ["seed", "0.1", "0.2", "0.3"]
-    assert crossed["0.2"].tolist() == [1.0, 1.5]
+def test_a_wide_table_has_medians_in_its_cells() -> None:
+    runs = pd.DataFrame({"eta": [0.1, 0.1, 0.2], "seed": [0, 0, 0], "loss": [1.0, np.inf, 2.0]})
+    assert tables.wide(runs, "seed", "eta", "loss").to_numpy().tolist() == [[0, np.inf, 2.0]]
 
 
 def test_text_of_tables_is_fixed() -> None:

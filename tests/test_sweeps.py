@@ -84,7 +84,8 @@ def test_a_failing_job_fails_alone(capsys) -> None:
     runs = load()
     assert len(runs[runs["status"].notna()]) == 3
     _, out, _ = gdlab(capsys, *args, "dry_run=true")
-    assert "have 3, missing 1 (of which failed before 1)" in out
+    assert "have 3, missing 0 (of which failed before 0), 1 cannot run" in out
+    assert "needs a quadratic" in out
     code, _, err = gdlab(capsys, "-v", *args)
     assert (code, "Traceback" in err) == (1, True)
 

@@ -13,11 +13,9 @@ import termios
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from rich.text import Text
 
-from gdlab.analysis import ranking
 from gdlab.cli import braille
 from gdlab.cli.main import HELP, VERBS, main
 
@@ -148,47 +146,6 @@ def test_a_sweep_says_in_one_sentence_who_won_by_how_much_and_what_it_reached(ca
             r"2 runs$",
             sentence,
         ), sentence
-
-
-ENDS = {"critical_kind": "minimum", "reached": 0, "status": "converged", "seed": 0}
-SENTENCES = [
-    ([("a", 1e-18, 50), ("b", 3e-18, 40)], "b .*in 40 steps, 1.25 times fewer than .*a"),
-    ([("a", 1e-18, 40), ("b", 0.0, 40)], "level with the next choice"),
-    ([("a", 2.0, 9), ("b", 6.0, 9)], "a loss 2, 3 times below the next choice, schedule=b"),
-    ([("a", 1e-9, 9), ("b", 1.0, 9)], r"10\^9 times below"),
-    ([("a", -3.0, 9), ("b", -1.0, 9)], "a loss -3, 2 below the next choice, schedule=b"),
-    ([("a", np.inf, 9), ("b", 1.0, 9)], "b loss 1, the others diverged"),
-    ([("a", np.inf, 9), ("b", np.inf, 9)], "none; every configuration diverged"),
-    ([("a", 4.0, 9)], "loss 4; reached a minimum at known point 0"),
-]
-
-
-@pytest.mark.parametrize(("runs", "says"), SENTENCES)
-def test_the_sentence(runs, says) -> None:
-    table = pd.DataFrame([{"schedule.name": n, "loss": f, "steps": t, **ENDS} for n, f, t in runs])
-    table.loc[~np.isfinite(table["loss"]), "status"] = "diverged"
-    (sentence,) = ranking.sentences(table)
-    assert re.match(f"best: .*{says}", sentence), sentence
-
-
-def test_numbers_that_differ_stay_the_integers_that_they_are() -> None:
-    dims = [{"objective.dim": d, "schedule.eta": 0.5, "seed": k} for d in (2, 3) for k in (0, 1)]
-    ends = [{"loss": row["objective.dim"], "status": "budget", "steps": 9.0} for row in dims]
-    (sentence,) = ranking.sentences(ranking.table(dims, ends))
-    assert sentence.startswith("best: objective.dim=2 median loss 2 over 2 seeds, 1.5 times below")
-    assert sentence.endswith("budget in all 2 runs")
-
-
-def test_a_key_that_only_one_choice_has_sets_no_configuration_apart() -> None:
-    table = pd.DataFrame(
-        {
-            "objective.name": ["p", "p", "q", "q"],
-            "objective.a": [1.0, 1.0, np.nan, np.nan],
-            "schedule.eta": [0.1, 0.2, 0.1, 0.2],
-            "seed": [0, 1, 2, 3],
-        }
-    )
-    assert ranking.configurations(table) == ["objective.name", "schedule.eta"]
 
 
 def test_dots_lie_where_the_numbers_say() -> None:

@@ -1,269 +1,300 @@
-"""Which configuration won, by how much, and what it reached: functions of a table of runs.
+"""Who won: which choice reached the lowest loss on each problem, by how much, and where it ended.
 
-The terminal, the report and the MLflow UI say it in this one sentence.
+The terminal, the report and the MLflow UI rank by this and say it in this one sentence.
 
-A configuration is everything that differs between runs, except the seed; its loss is the median
-over seeds, and a run that diverged counts as infinitely bad.
+A problem is one objective with its parameters: losses of different problems are never compared.
+A choice is how it was descended on; starts and seeds of any kind are what it is tried over. Its
+loss is the median over them, and what diverged is infinitely bad.
 """
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gdlab import registry
-from gdlab.analysis import tables
-from gdlab.errors import UsageError
-from gdlab.types import Objective
+from gdlab.analysis import endings as ends
+from gdlab.analysis import parameters
+from gdlab.analysis.endings import Ending
+from gdlab.analysis.known_points import places
+from gdlab.analysis.numbers import counted, number
+from gdlab.analysis.parameters import Params
 
-# Said elsewhere in other words, or of no consequence for a number.
-SILENT = {"schedule.log10_eta", "record.points", "record.spacing", "record.probes", "numerics"}
-SAME = 1e-12  # losses so near to each other are equal: then the fewer steps win
-SHOWN = 4  # objectives in one line
-
-
-def table(params: Iterable[Mapping[str, Any]], ends: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Runs with the columns of `tracking.read.load`: their parameters, and `loss`, `status` ..."""
-    rows = [
-        {
-            **{"params.steps" if k == "steps" else k: tables.hashable(v) for k, v in of.items()},
-            **end,
-        }
-        for of, end in zip(params, ends, strict=True)
-    ]
-    return pd.DataFrame(rows)
+SAME = 1e-12  # losses so near to the lowest are equal to it: then the fewer steps win
+SHOWN = 4  # problems whose winners are all named
+ALMOST = 1.005  # a smaller ratio of losses is said as a difference
 
 
-def configurations(runs: pd.DataFrame) -> list[str]:
-    """The parameters that tell configurations apart: those that differ, without the seed.
+@dataclass(frozen=True)
+class Standing:
+    """How one choice did on one problem.
 
-    A key that another choice implies (`objective.a` where only one objective has an `a`) says
-    nothing and is left out.
+    Attributes:
+        params: of its first run.
+        label: the choice as one would type it; empty where there is but one.
+        members: numbers of its runs.
+        endings: of these runs.
+        loss: their median, `low` the lowest and `high` the highest.
+        steps: their median.
+        starts: what its runs are paired by.
+        rank: on its problem; choices that nothing tells apart share one.
     """
-    names = [
-        c
-        for c in runs.columns
-        if c == "precision"
-        or ("." in c and c not in SILENT and (not c.startswith("params.") or c == "params.steps"))
-    ]
-    several = [c for c in tables.swept(runs, names) if c != "seed"]
-    chosen = [c for c in several if c.endswith(".name")]
-    cells: list[Any] = [runs[name].map(repr) for name in chosen]
-    kept = []
-    for c in several:
-        alone = c in chosen or not chosen
-        if alone or len({*zip(runs[c].map(repr), *cells)}) > len({*zip(*cells)}):
-            kept.append(c)
-    return sorted(kept, key=lambda c: (not c.startswith("objective."), not c.endswith(".name")))
+
+    params: Params
+    label: str
+    members: tuple[int, ...]
+    endings: tuple[Ending, ...]
+    loss: float
+    low: float
+    high: float
+    steps: float
+    starts: frozenset[Any]
+    rank: int = 0
 
 
-def standings(runs: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row a configuration, best first, the objectives in the order of their names.
+@dataclass(frozen=True)
+class Problem:
+    """One objective: its standings, best first.
 
-    Columns: rank (within the objective), the parameters, median, lowest, highest, n, diverged
-    (share), reached (in words).
+    Attributes:
+        name: what tells it from the other problems; of a single one, its objective.
+        standings: best first.
+        over: what the runs of a choice differ in: `seeds` or `starts`.
     """
-    by = configurations(runs) if by is None else list(by)
-    table = _order(runs, by)
-    if not by:
-        return table.assign(reached=reached(runs))
-    words = pd.Series(
-        {key: reached(part) for key, part in runs.groupby(by, sort=False, dropna=False)},
-        name="reached",
-    )
-    words.index.names = by
-    return table.merge(words.reset_index(), on=by, how="left")
+
+    name: str
+    standings: Sequence[Standing]
+    over: str
 
 
-def _order(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """`standings` without what was reached."""
-    by = list(by)
-    table = tables.leaderboard(runs, by=by)
-    runs = runs.assign(steps=runs["steps"].astype(float) if "steps" in runs else np.nan)
-    if not by:
-        return table.drop(columns="configuration").assign(steps=runs["steps"].median())
-    groups = runs.groupby(by, sort=False, dropna=False)
-    table = table.merge(groups["steps"].median().reset_index(), on=by, how="left")
-    parts = [table]
-    if "objective.name" in by:
-        parts = [part for _, part in table.groupby("objective.name")]
-    table = pd.concat([_ranked(part) for part in parts], ignore_index=True)
-    table["rank"] = [rank for part in parts for rank in range(1, len(part) + 1)]
-    return table
+@dataclass(frozen=True)
+class Ranking:
+    """Who won, problem by problem.
+
+    Attributes:
+        problems: in the order of their parameters.
+        by_problem: keys that tell problems apart.
+        by_choice: keys that tell choices apart.
+    """
+
+    problems: Sequence[Problem]
+    by_problem: Sequence[str]
+    by_choice: Sequence[str]
+
+    @property
+    def standings(self) -> list[Standing]:
+        """All of them, problem by problem, best first."""
+        return [standing for problem in self.problems for standing in problem.standings]
 
 
-def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Lowest median first; among those as low as the lowest, the fewest steps first."""
-    low = float(table["median"].min())
-    bound = low + SAME * max(1.0, abs(low))
-    level = (table["median"] <= bound).to_numpy()
-    order = table.assign(
-        _at=np.where(level, low, table["median"]), _steps=np.where(level, table["steps"], 0.0)
-    ).sort_values(["_at", "_steps", "median"], kind="stable")
-    return order.drop(columns=["_at", "_steps"])
-
-
-def sentences(runs: pd.DataFrame) -> list[str]:
-    """The answer for each objective: which choice won, by how much, and what it reached.
+def rank(params: Sequence[Params], endings: Sequence[Ending]) -> Ranking:
+    """Ranks the choices on each problem.
 
     Args:
-        runs: columns of `tracking.read.load`: parameters, `loss`, `status`, `critical_kind`,
-            `reached`.
+        params: of each run, dotted key -> value.
+        endings: of each run.
     """
-    if "objective.name" not in runs or len(set(runs["objective.name"])) == 1:
-        return [f"best: {answer(runs)}"]
-    return [f"best on {name}: {answer(part)}" for name, part in runs.groupby("objective.name")]
+    by_problem, by_choice = parameters.telling(params)
+    paired = parameters.starts(params)
+    problems = parameters.grouped(params, by_problem)
+    firsts = [params[members[0]] for members in problems]
+    names = parameters.labels(firsts, by_problem)
+    over = "starts" if any(k.startswith("init.") for p in paired[:1] for k, _ in p) else "seeds"
+    found = []
+    for name, members in zip(names, problems, strict=True):
+        rows = [params[i] for i in members]
+        groups = [[members[k] for k in part] for part in parameters.grouped(rows, by_choice)]
+        labels = parameters.labels([params[part[0]] for part in groups], by_choice)
+        standings = [
+            _standing(params, endings, paired, part, label)
+            for part, label in zip(groups, labels, strict=True)
+        ]
+        title = name.removeprefix("objective=").replace("objective.", "")
+        title = title or str(rows[0].get("objective.name", ""))
+        found.append(Problem(title, winner_first(standings), over))
+    return Ranking(found, by_problem, by_choice)
 
 
-def line(runs: pd.DataFrame) -> str:
-    """The sentences in one line, those of the first objectives where there are many."""
-    said = sentences(runs)
-    more = f". And {_count(len(said) - SHOWN, 'objective')} more" if len(said) > SHOWN else ""
-    return ". ".join(said[:SHOWN]) + more
+def winner_first(standings: Sequence[Standing]) -> list[Standing]:
+    """The lowest loss wins; of those as low as the lowest, the fewest steps."""
+    lowest = min(s.loss for s in standings)
 
+    def place(s: Standing) -> tuple[float, float]:
+        level = s.loss <= lowest + SAME * max(1.0, abs(lowest)) and np.isfinite(s.loss)
+        steps = s.steps if np.isfinite(s.steps) else np.inf
+        return (lowest, steps) if level else (s.loss, 0.0)
 
-def answer(runs: pd.DataFrame) -> str:
-    """The answer for runs of one objective, as `sentences` gives it."""
-    by = configurations(runs)
-    if not by:
-        return of_seeds(runs)
-    table = _order(runs, by).astype(object)  # a row of it keeps integers apart from floats
-    first = table.iloc[0]
-    if not np.isfinite(first["median"]):
-        return "none; every configuration diverged; smaller steps (schedule.eta) may hold"
-    # As text: repr tells a NumPy scalar from the same number of Python, and NaN is not NaN.
-    mine = np.logical_and.reduce([runs[c].map(str) == str(first[c]) for c in by])
-    what = "median loss" if first["n"] > 1 else "loss"
-    seeds = f" over {first['n']} seeds" if first["n"] > 1 else ""
-    return (
-        f"{label(first, by)} {what} {_loss(first['median'])}{seeds}, {_margin(table, by)}; "
-        f"{reached(runs[mine])}"
-    )
-
-
-def of_seeds(runs: pd.DataFrame) -> str:
-    """The answer for runs that differ in the seed alone."""
-    loss = runs["loss"].to_numpy(float)
-    bad = ~np.isfinite(loss) | (runs["status"] == "diverged").to_numpy()
-    loss = np.where(bad, np.inf, loss)
-    if len(runs) == 1:
-        return f"loss {_loss(loss[0])}; {reached(runs)}"
-    if bad.all():
-        return f"none; all {len(runs):,} runs diverged; smaller steps (schedule.eta) may hold"
-    best = int(loss.argmin())
-    return (
-        f"seed={runs['seed'].iloc[best]} loss {_loss(loss[best])}, the median of "
-        f"{_count(len(runs), 'run')} {_loss(float(np.median(loss)))}; {reached(runs)}"
-    )
-
-
-def label(row: Any, by: Sequence[str]) -> str:
-    """A configuration as one would type it: `schedule=backtracking schedule.eta=0.01`."""
-    return " ".join(f"{c.removesuffix('.name')}={_short(row[c])}" for c in by if _given(row[c]))
-
-
-def reached(runs: pd.DataFrame) -> str:
-    """What these runs ended in, most frequent first: `reached a minimum at known point 0`."""
-    ends = Counter(map(_end, runs.to_dict("records")))
-    total = sum(ends.values())
-    (first, count), *others = ends.most_common(3)
-    if count == total:
-        every = f" in all {total} runs" if total > 1 else ""
-        return first + every
-    parts = [f"{first} in {count:,} of {total:,} runs", *(f"{end} in {n:,}" for end, n in others)]
-    text = ", ".join(parts) + (", ..." if len(ends) > 3 else "")
-    first, *rest = text.split("reached ")
-    return "reached ".join([first, "".join(rest)]) if rest else text
-
-
-def _end(row: Mapping[Any, Any]) -> str:
-    status, kind, known = (row.get(key) for key in ("status", "critical_kind", "reached"))
-    if status == "diverged":
-        return "diverged"
-    if not _given(kind):
-        return str(status)
-    if str(kind).replace(" ", "_") == "not_critical":
-        return "stopped short of a critical point"
-    index = row.get("morse_index")
-    if kind == "saddle" and _given(index):
-        kind = f"saddle of index {int(index or 0)}"
-    if kind == "mixed":
-        return "its starts ended in points of several kinds"
-    where = ""
-    if _given(known):
-        where = f" at {place_of(row) or f'known point {int(known or 0)}'}"
-    return f"reached {'an' if str(kind)[0] in 'aeiou' else 'a'} {kind}{where}"
-
-
-def place_of(run: Mapping[str, Any]) -> str | None:
-    """Where the known point lies that a run reached: `(1, 1)`; None in many dimensions."""
-    objective = objective_of(run)
-    points = objective.facts.critical_points if objective is not None else None
-    if points is None or points.x.shape[1] > 4 or int(run["reached"]) >= len(points.x):
-        return None
-    x = points.x[int(run["reached"])] + 0.0
-    return f"({', '.join(f'{v:.4g}' for v in x)}), known point {int(run['reached'])}"
-
-
-def objective_of(params: Mapping[str, Any]) -> Objective | None:
-    """The objective that a run's parameters name; None where they do not make one."""
-    if "objective.name" not in params:
-        return None
-    keys = [
-        (k.removeprefix("objective."), tables.hashable(v))
-        for k, v in params.items()
-        if k.startswith("objective.") and k != "objective.name" and _given(v)
+    order = sorted(standings, key=place)
+    places = [place(s) for s in order]
+    return [
+        Standing(**{**vars(s), "rank": 1 + places.index(at)})
+        for s, at in zip(order, places, strict=True)
     ]
-    return _objective(str(params["objective.name"]), tuple(keys))
 
 
-@functools.lru_cache(maxsize=64)
-def _objective(name: str, keys: tuple[tuple[str, Any], ...]) -> Objective | None:
-    try:
-        return registry.build("objective", name, dict(keys))
-    except (UsageError, TypeError):
-        return None
+def _standing(
+    params: Sequence[Params],
+    endings: Sequence[Ending],
+    paired: Sequence[Any],
+    members: Sequence[int],
+    label: str,
+) -> Standing:
+    own = tuple(endings[i] for i in members)
+    loss = np.array([e.loss for e in own])
+    steps = np.array([e.steps for e in own])
+    return Standing(
+        params=params[members[0]],
+        label=label,
+        members=tuple(members),
+        endings=own,
+        loss=float(np.median(loss)),
+        low=float(loss.min()),
+        high=float(loss.max()),
+        steps=float(np.nanmedian(steps)) if np.isfinite(steps).any() else float("nan"),
+        starts=frozenset(paired[i] for i in members),
+    )
 
 
-def _margin(table: pd.DataFrame, by: Sequence[str]) -> str:
-    if len(table) == 1:
+def rank_runs(runs: pd.DataFrame) -> Ranking:
+    """`rank` for a table of runs with the columns of `gdlab.load`."""
+    return rank(parameters.of_runs(runs), ends.of_runs(runs))
+
+
+def sentences(ranking: Ranking) -> list[str]:
+    """Who won, a sentence a problem; of many problems, who won how often, and the first ones."""
+    problems = ranking.problems
+    several = len(problems) > 1
+    said = []
+    for problem in problems[:SHOWN] if len(problems) > SHOWN else problems:
+        if ranking.by_choice:
+            said.append(f"best{f' on {problem.name}' if several else ''}: {answer(problem)}")
+        else:
+            said.append(f"{problem.name}: {answer(problem)}" if problem.name else answer(problem))
+    if len(problems) <= SHOWN:
+        return said
+    head = [_wins(ranking)] if ranking.by_choice else []
+    return [*head, *said, f"and {counted(len(problems) - SHOWN, 'problem')} more"]
+
+
+def line(ranking: Ranking) -> str:
+    """The sentences in one line."""
+    return ". ".join(sentences(ranking))
+
+
+def answer(problem: Problem) -> str:
+    """The sentence for one problem."""
+    first = problem.standings[0]
+    n = len(first.endings)
+    end = ends.reached(first.endings, places(first.params))
+    if not first.label:
+        return _of_starts(first, problem.over, end)
+    if not np.isfinite(first.loss):
+        whole = all(not np.isfinite(s.low) for s in problem.standings)
+        often = "" if whole else " in half of its runs or more"
+        return f"none; every choice diverged{often}{_advice(first)}"
+    what = "median loss" if n > 1 else "loss"
+    over = f" over {n:,} {problem.over}" if n > 1 else ""
+    margin = _margin(problem.standings)
+    return f"{first.label} {what} {number(first.loss, 3)}{over}, {margin}; {end}"
+
+
+def _of_starts(only: Standing, over: str, end: str) -> str:
+    """The sentence where nothing was chosen: runs differ in their starts alone."""
+    n = len(only.endings)
+    if n == 1:
+        return f"loss {number(only.loss, 3)}; {end}"
+    if not np.isfinite(only.low):
+        return f"all {n:,} runs diverged{_advice(only)}"
+    return (
+        f"median loss {number(only.loss, 3)} over {n:,} {over}, "
+        f"the lowest {number(only.low, 3)}; {end}"
+    )
+
+
+def _advice(of: Standing) -> str:
+    return "; smaller steps (schedule.eta) may hold" if "schedule.eta" in of.params else ""
+
+
+def _margin(standings: Sequence[Standing]) -> str:
+    """By how much the first is ahead of the next."""
+    if len(standings) == 1:
         return "alone"
-    best, second = table["median"].iloc[0], table["median"].iloc[1]
-    name = label(table.iloc[1], [c for c in by if repr(table[c].iloc[0]) != repr(table[c].iloc[1])])
-    if not np.isfinite(second):
+    first, second = standings[:2]
+    mine = first.label.split(" ")
+    name = " ".join(w for w in second.label.split(" ") if w not in mine) or second.label
+    if first.starts != second.starts:
+        name += " (which had other starts)"
+    if not np.isfinite(second.loss):
         return f"the others diverged ({name} first)"
-    if second - best <= SAME * max(1.0, abs(best)):
-        mine, other = table["steps"].iloc[0], table["steps"].iloc[1]
-        if mine > 0 and other > mine:
-            return (
-                f"in {mine:,.0f} steps, {other / mine:.3g} times fewer than the next choice, {name}"
-            )
-        return f"level with the next choice, {name}"
-    if best > 0:
-        ratio = second / best
-        times = f"{ratio:.3g}" if ratio < 1000 else f"10^{np.log10(ratio):.0f}"
+    level = [s for s in standings[1:] if s.rank == 1]
+    if level:
+        more = f" and {len(level) - 1:,} more" if len(level) > 1 else ""
+        return f"level with the next choice, {name}{more}"
+    if second.loss <= first.loss + SAME * max(1.0, abs(first.loss)):
+        ratio = second.steps / first.steps if first.steps > 0 else np.inf
+        times = f"{number(ratio, 3)} times fewer" if ratio >= ALMOST else "fewer"
+        return f"in {first.steps:,.0f} steps, {times} than the next choice, {name}"
+    if first.loss > 0 and second.loss >= ALMOST * first.loss:
+        ratio = second.loss / first.loss
+        times = number(ratio, 3) if ratio < 1000 else f"10^{np.log10(ratio):.0f}"
         return f"{times} times below the next choice, {name}"
-    return f"{second - best:.3g} below the next choice, {name}"
+    return f"{number(second.loss - first.loss, 3)} below the next choice, {name}"
 
 
-def _given(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return True
-    return not (value is None or value is pd.NA or value != value or value == "")
+def _wins(ranking: Ranking) -> str:
+    """Who won how often: `of 25 problems: schedule=polyak wins 20, schedule=exact 4; 1 level`."""
+    wins: Counter[str] = Counter()
+    undecided = 0
+    labels = _choice_labels(ranking)
+    for problem in ranking.problems:
+        first = [s for s in problem.standings if s.rank == 1]
+        if len(first) == 1 and np.isfinite(first[0].loss) and len(problem.standings) > 1:
+            wins[labels[first[0].members[0]]] += 1
+        else:
+            undecided += 1
+    best = [f"{name} on {n:,}" for name, n in wins.most_common(SHOWN)]
+    if len(wins) > SHOWN:
+        best.append("others on the rest")
+    level = [f"none on {undecided:,}"] if undecided else []
+    return f"best of {len(ranking.problems):,} problems: {', '.join([*best, *level])}"
 
 
-def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _choice_labels(ranking: Ranking) -> dict[int, str]:
+    """Label of each choice, the same on all problems, by the number of its first run."""
+    standings = ranking.standings
+    labels = parameters.labels([s.params for s in standings], ranking.by_choice)
+    return {s.members[0]: label for s, label in zip(standings, labels, strict=True)}
 
 
-def _loss(value: float) -> str:
-    return f"{value:.3g}"
+def table(ranking: Ranking) -> pd.DataFrame:
+    """One row a choice on a problem, best first, in the order in which the sentences rank.
+
+    Columns: the problem's parameters, rank, the choice's, loss (the median), lowest, highest and
+    runs where there are several, steps, converged and diverged (how many), reached (in words).
+    """
+    many = any(len(s.endings) > 1 for s in ranking.standings)
+    rows = []
+    for s in ranking.standings:
+        row: dict[str, Any] = {k: s.params.get(k, "") for k in ranking.by_problem}
+        row |= {"rank": s.rank, **{k: s.params.get(k, "") for k in ranking.by_choice}}
+        row["loss"] = s.loss
+        if many:
+            row |= {"lowest": s.low, "highest": s.high, "runs": len(s.endings)}
+        counts = Counter(e.status for e in s.endings)
+        row |= {"steps": s.steps, "converged": counts["converged"], "diverged": counts["diverged"]}
+        rows.append(row | {"reached": ends.reached(s.endings, places(s.params))})
+    return pd.DataFrame({name: [row[name] for row in rows] for name in rows[0]})
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+def best_runs(ranking: Ranking, most: int) -> list[list[int]]:
+    """Numbers of the best runs of each problem, best first; so many in all."""
+    found = []
+    for problem in ranking.problems:
+        ended = [pair for s in problem.standings for pair in zip(s.members, s.endings)]
+        ended.sort(key=lambda pair: (pair[1].loss, pair[1].steps, pair[0]))
+        found.append([i for i, _ in ended[: max(1, most // len(ranking.problems))]])
+    return found

@@ -25,43 +25,85 @@ class Interval:
     high: float
 
 
+# Of these, what is not finite is infinitely bad. Of others (an angle, a gap to an unknown
+# minimum) a NaN says that there is no such number.
+COSTS = ("loss", "grad_norm")
+
+
+def scores(runs: pd.DataFrame, value: str) -> pd.Series:
+    """A column in which whatever diverged is infinitely bad.
+
+    A run diverged where its `status` says so, or where its loss or gradient norm is not finite.
+    """
+    numbers = runs[value].astype(float)
+    bad = numbers.isin([np.inf, -np.inf])
+    for name in {*COSTS, value} & {*COSTS} & {*runs.columns}:
+        bad |= ~np.isfinite(runs[name].astype(float))
+    if "status" in runs:
+        bad |= runs["status"] == "diverged"
+    return numbers.mask(bad, np.inf)
+
+
+def ordered_quantiles(
+    values: Float[np.ndarray, "n ..."], q: Sequence[float]
+) -> Float[np.ndarray, "q ..."]:
+    """Quantiles along axis 0: linear between finite neighbours, else the higher one.
+
+    NaN is left out; infinite values stay infinite instead of becoming NaN.
+    """
+    ranked = np.sort(np.asarray(values, float), axis=0)  # NaN last
+    count = (~np.isnan(ranked)).sum(axis=0)
+    rows = []
+    for share in q:
+        at = np.maximum(count - 1, 0) * share
+        low, high = np.floor(at), np.ceil(at)
+        a, b = (
+            np.take_along_axis(ranked, k[None].astype(np.int64), axis=0)[0] for k in (low, high)
+        )
+        with np.errstate(invalid="ignore", over="ignore"):
+            t = at - low
+            mixed = np.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
+            mixed = np.where(t == 0.5, (a + b) / 2, mixed)
+        rows.append(np.where(np.isfinite(b) & (low < high), mixed, b))
+    return np.stack(rows)
+
+
 def quantile_curves(
     curves: pd.DataFrame, value: str, quantiles: tuple[float, float] = (0.1, 0.9)
 ) -> pd.DataFrame:
     """Median and two quantiles over runs at each step: columns step, median, lower, upper, runs.
 
-    A run that ended earlier than others (converged, diverged) keeps its last value; what is not
-    finite counts as infinitely bad. Steps at which a run was not recorded take the value of its
-    last recorded step before.
+    A run that ended earlier than others keeps its last value; one that diverged is infinitely
+    bad from there on: from the first step at which its loss or gradient norm is not finite or,
+    where `status` says so, after its last step. Steps at which a run was not recorded take the
+    value of its last recorded step before.
     """
-    rows = curves[["run_id", "step", value]].dropna(subset=["step"])
-    wide = rows.pivot_table(
-        index="step", columns="run_id", values=value, aggfunc="last", dropna=False
-    ).sort_index()
+    rows = curves.dropna(subset=["step"])
+    number = scores(rows.drop(columns="status", errors="ignore"), value)
+    rows = rows[["run_id", "step"]].assign(value=number)
+    # A NaN that is kept would be taken for a step that was not recorded.
+    wide = rows.dropna(subset=["value"]).pivot_table(
+        index="step", columns="run_id", values="value", aggfunc="last"
+    )
+    wide = wide.reindex(index=np.unique(rows["step"])).sort_index()
+    if "status" in curves:
+        diverged = curves.loc[curves["status"] == "diverged", "run_id"].unique()
+        for run_id in diverged[pd.Index(diverged).isin(wide.columns)]:
+            last = wide[run_id].last_valid_index()
+            wide.loc[wide.index > last, run_id] = np.inf
     table = wide.ffill().to_numpy(float)
-    started = np.isfinite(wide.to_numpy(float)).cumsum(axis=0) > 0
-    table = np.where(np.isnan(table) & started, np.inf, table)
-    low, middle, high = _quantiles(table, (quantiles[0], 0.5, quantiles[1]))
+    if not table.shape[1]:
+        table = np.full((len(wide), 1), np.nan)
+    low, middle, high = ordered_quantiles(table.T, (quantiles[0], 0.5, quantiles[1]))
     return pd.DataFrame(
         {
             "step": wide.index.to_numpy(float),
             "median": middle,
             "lower": low,
             "upper": high,
-            "runs": started.sum(axis=1),
+            "runs": (~np.isnan(table)).sum(axis=1),
         }
     )
-
-
-def _quantiles(table: np.ndarray, q: Sequence[float]) -> np.ndarray:
-    """Quantiles along axis 1 without NaN; infinite ones stay infinite instead of becoming NaN."""
-    out = np.full((len(q), len(table)), np.nan)
-    for i, row in enumerate(table):
-        seen = row[~np.isnan(row)]
-        if len(seen):
-            method: Any = "linear" if np.isfinite(seen).all() else "higher"
-            out[:, i] = np.quantile(seen, q, method=method)
-    return out
 
 
 def summary(
@@ -70,17 +112,18 @@ def summary(
     value: str,
     quantiles: tuple[float, float] = (0.1, 0.9),
 ) -> pd.DataFrame:
-    """Median, two quantiles and count of `value` in each group; NaN is left out."""
-    groups = runs.groupby(by, sort=True, dropna=False)[value]
+    """Median, two quantiles and count of `value` in each group.
+
+    What diverged is infinitely bad (see `scores`); what has no number is left out.
+    """
+    shares = (0.5, *quantiles)
+    names = ["median", *(f"q{round(100 * q)}" for q in quantiles)]
+    groups = runs.assign(_score=scores(runs, value)).groupby(by, sort=True, dropna=False)["_score"]
     table = pd.DataFrame(
-        {
-            "median": groups.median(),
-            f"q{round(100 * quantiles[0])}": groups.quantile(quantiles[0]),
-            f"q{round(100 * quantiles[1])}": groups.quantile(quantiles[1]),
-            "n": groups.count(),
-        }
-    )
-    return table.reset_index()
+        {key: ordered_quantiles(part.to_numpy(), shares) for key, part in groups}, index=names
+    ).T
+    table.index = groups.count().index
+    return table.assign(n=groups.count()).reset_index()
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -111,7 +154,7 @@ def bootstrap(
 
     Args:
         seed: of the resampling: the same seed gives the same interval.
-        statistic: takes an array and `axis`.
+        statistic: takes an array and `axis`; where values are infinite, one of order.
         method: `percentile`, `basic` or `BCa` (not for medians of few values).
 
     Reference: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993.
@@ -119,7 +162,16 @@ def bootstrap(
     from scipy.stats import bootstrap as resample
 
     x = np.asarray(values, float)
-    value = float(statistic(x))
+    # Order needs no arithmetic: what is infinite is carried by finite numbers beyond all others.
+    largest = np.abs(x[np.isfinite(x)]).max(initial=0.0)
+    beyond = 1e3 * max(1.0, largest)
+    x = x if np.isfinite(x).all() else np.clip(x, -beyond, beyond)
+
+    def read_back(number: float) -> float:
+        infinite = abs(number) > largest and beyond in np.abs(x)
+        return float(np.copysign(np.inf, number)) if infinite else float(number)
+
+    value = read_back(statistic(x))
     if len(x) < 2 or np.ptp(x) == 0:
         return Interval(value, value, value)
     found = resample(
@@ -130,7 +182,7 @@ def bootstrap(
         method=method,
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(value, float(found.low), float(found.high))
+    return Interval(value, read_back(found.low), read_back(found.high))
 
 
 def paired(
@@ -154,13 +206,25 @@ def paired(
         log: whether to compare log10 of the values: `effect` is then the median of
             log10(choice/baseline), -1 for ten times better. Values must be positive.
 
+    What diverged, or has no number, is infinitely bad (see `scores`): worse than any that did
+    not, and level with another that did. A pair of which one run is missing says nothing.
+
     Returns:
-        One row a choice: n pairs, better, worse, ties, effect with `low` and `high` (bootstrap of
-        the median), p (Wilcoxon's signed ranks, two-sided), p_holm (Holm's correction over rows).
+        One row a choice: n pairs, alone (runs without their pair), better, worse, ties, effect
+        with `low` and `high` (bootstrap of the median), p (Wilcoxon's signed ranks, two-sided),
+        p_holm (Holm's correction over rows).
+
+    Raises:
+        ValueError: no such baseline, or values that cannot be compared.
     """
     from scipy.stats import wilcoxon
 
-    table = runs.pivot_table(index=on, columns=between, values=value, aggfunc="median")
+    score = scores(runs, value)
+    if score.isna().any() and not np.isfinite(score).any():
+        raise ValueError(f"{value}: no run has a number")
+    table = runs.assign(_score=score.fillna(np.inf)).pivot_table(
+        index=on, columns=between, values="_score", aggfunc="median"
+    )
     if baseline not in table:
         known = ", ".join(map(str, table.columns))
         raise ValueError(f"baseline={baseline}: no such {between}; known: {known}")
@@ -168,21 +232,27 @@ def paired(
         raise ValueError(f"{value}: has values <= 0; compare with log=False")
     rows = []
     for choice in table.columns.drop(baseline):
-        pairs = table[[choice, baseline]].dropna().to_numpy(float)
+        both = table[[choice, baseline]]
+        pairs = both.dropna().to_numpy(float)
         a, b = np.log10(pairs).T if log else pairs.T
-        delta = a - b
+        with np.errstate(invalid="ignore"):
+            delta = np.where(a == b, 0.0, a - b)  # inf - inf is a tie
+        # Wilcoxon's test looks at ranks alone.
+        beyond = 2 * np.abs(delta[np.isfinite(delta)]).max(initial=1.0)
+        ranked = np.clip(delta, -beyond, beyond)
         effect = bootstrap(delta, seed, confidence=confidence) if len(delta) else None
         rows.append(
             {
                 between: choice,
                 "n": len(delta),
+                "alone": int(both.isna().any(axis=1).sum()),
                 "better": int((delta < 0).sum()),
                 "worse": int((delta > 0).sum()),
                 "ties": int((delta == 0).sum()),
                 "effect": effect.value if effect else np.nan,
                 "low": effect.low if effect else np.nan,
                 "high": effect.high if effect else np.nan,
-                "p": float(wilcoxon(delta).pvalue) if (delta != 0).any() else 1.0,
+                "p": float(wilcoxon(ranked).pvalue) if (delta != 0).any() else 1.0,
             }
         )
     result = pd.DataFrame(rows)

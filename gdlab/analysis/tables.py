@@ -1,4 +1,4 @@
-"""Tables of runs: wide, ranked, and as text in which a number always looks the same."""
+"""Tables of runs: wide, and as text in which a number always looks the same."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gdlab.analysis.numbers import TINY
+
 FLOAT = ".12g"
-
-
-def swept(runs: pd.DataFrame, among: Sequence[str] | None = None) -> list[str]:
-    """Parameters that differ between runs, `seed` last."""
-    names = [c for c in runs.columns if "." in c or c in ("steps", "seed")]
-    kept = [c for c in (names if among is None else among) if len(set(map(repr, runs[c]))) > 1]
-    return sorted(kept, key=lambda name: name == "seed")
 
 
 def wide(
@@ -31,65 +26,15 @@ def wide(
     return table.reset_index()
 
 
-def hashable(value: Any) -> Any:
-    """Lists as tuples, so that runs can be grouped by a parameter such as a start."""
-    return tuple(map(hashable, value)) if isinstance(value, list) else value
-
-
-def leaderboard(
-    runs: pd.DataFrame,
-    value: str = "loss",
-    by: Sequence[str] | None = None,
-    over: str = "seed",
-    best: int | None = None,
-) -> pd.DataFrame:
-    """Configurations ranked by the median of `value` over seeds, best (lowest) first.
-
-    Columns: rank, the parameters, median, lowest, highest, n, share diverged. A diverged run
-    counts as infinitely bad.
-
-    Args:
-        by: parameters that make a configuration; default those that differ, except `over`.
-        best: how many rows.
-    """
-    by = [c for c in swept(runs) if c != over] if by is None else list(by)
-    diverged = (runs["status"] == "diverged") if "status" in runs else runs[value].isna()
-    scored = runs.assign(_score=runs[value].where(~diverged, np.inf), _diverged=diverged)
-    if not by:
-        scored, by = scored.assign(configuration="all"), ["configuration"]
-    groups = scored.groupby(by, sort=True, dropna=False)
-    scores = groups["_score"]
-    table = pd.DataFrame(
-        {
-            "median": scores.agg(_median),
-            "lowest": scores.min(),
-            "highest": scores.max(),
-            "n": scores.count(),
-        }
-    )
-    table["diverged"] = groups["_diverged"].mean()
-    table = table.reset_index().sort_values(["median", *by], kind="stable", ignore_index=True)
-    table.insert(0, "rank", table["median"].rank(method="min").astype(int))
-    return table if best is None else table.head(best)
-
-
-def _median(values: pd.Series) -> float:
-    """Median that may be infinite, not NaN, where inf is among the middle values."""
-    ranked = np.sort(values.dropna().to_numpy(float))
-    if not len(ranked):
-        return float("nan")
-    low, high = ranked[(len(ranked) - 1) // 2], ranked[len(ranked) // 2]
-    return float(low if low == high else (low + high) / 2)
-
-
 def text(value: Any, form: str = FLOAT) -> str:
-    """A cell: floats in a fixed format, no negative zero, nothing for what is missing."""
+    """A cell: floats in a fixed format, zero without sign or rest, nothing for what is missing."""
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return ""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
-        return format(float(value) + 0.0, form)
+        number = float(value)
+        return format(0.0 if abs(number) < TINY else number, form)
     return str(value)
 
 

@@ -134,7 +134,8 @@ class Session:
         _check_shared(plain, overrides)
         config.import_modules(self.modules, self.folder)
         from gdlab.cli.outcomes import report
-        from gdlab.launch.campaign import Listener, Settings, carry_out
+        from gdlab.launch.campaign import Listener, carry_out
+        from gdlab.launch.settings import Settings
 
         settings = Settings.of(plain[0], self.command)
         if settings.dry_run and hydra_cfg is not None and _optimizes(hydra_cfg):
@@ -165,7 +166,7 @@ class Session:
         if together:
             _check_shared(configs, overrides)
         from gdlab.launch.build import build
-        from gdlab.launch.campaign import Settings
+        from gdlab.launch.settings import Settings
 
         for i, (job, asked) in enumerate(zip(configs, overrides, strict=True)):
             try:

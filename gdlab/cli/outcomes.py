@@ -11,15 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab.analysis import ranking
+from gdlab.analysis import endings, parameters, ranking
+from gdlab.analysis.known_points import objective_of, places
+from gdlab.analysis.numbers import number, numbers, written
+from gdlab.analysis.ranking import Ranking
+from gdlab.cli import failures
 from gdlab.cli.terminal import VERBOSE, Screen
 from gdlab.errors import UsageError
-from gdlab.launch.campaign import Outcome, Plan, Settings, swept
-from gdlab.registry import raised
+from gdlab.launch.plan import Outcome, Plan
+from gdlab.launch.settings import Settings
 from gdlab.tracking import address, describe
 from gdlab.types import Record
 
-BEST = 8
+BEST = 8  # rows of a table of what was best
+LEAST = 2  # of one problem
 BARS = " ▁▂▃▄▅▆▇█"
 PAIR = 84  # from so many columns on, landscape and curve stand side by side
 
@@ -27,7 +32,7 @@ PAIR = 84  # from so many columns on, landscape and curve stand side by side
 def report(outcomes: Sequence[Outcome], settings: Settings, plan: Plan, screen: Screen) -> None:
     """One descent in words and drawn, or a sweep's winner, failures and where to look next."""
     if settings.dry_run:
-        _planned(plan, screen)
+        _planned(outcomes, plan, screen)
         return
     if len(outcomes) == 1:
         if outcomes[0].error is not None:
@@ -44,10 +49,14 @@ def report(outcomes: Sequence[Outcome], settings: Settings, plan: Plan, screen: 
         screen.tell(f"keep: gdlab report {words}")
 
 
-def _planned(plan: Plan, screen: Screen) -> None:
+def _planned(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
+    cannot = f", {plan.impossible:,} cannot run" if plan.impossible else ""
     screen.say(
         f"have {plan.have:,}, missing {plan.missing:,} (of which failed before {plan.failed:,})"
+        f"{cannot}"
     )
+    for line in failures.lines(outcomes):
+        screen.say(f"  {line}")
     if plan.groups:
         screen.table([(n, f"{jobs:,}") for n, jobs in plan.groups], ("program", "jobs"))
 
@@ -55,18 +64,19 @@ def _planned(plan: Plan, screen: Screen) -> None:
 def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
     screen.say(describe.run_name(outcome.params, ["seed"]), style="bold")
     record = outcome.record
-    if outcome.known:
-        end = ranking.reached(_table([outcome]))
-        reach = end if end == outcome.status else f"{outcome.status}; {end}"
-        screen.say(f"{reach}; loss {outcome.value:.6g}")
+    ending = outcome.ending
+    if outcome.known and ending is not None:
+        end = endings.reached([ending], places(outcome.params))
+        reach = end if end == ending.status else f"{ending.status}; {end}"
+        screen.say(f"{reach}; loss {number(ending.loss)}")
         _drawn(outcome, settings, screen)
         screen.say("the store has this run already; resume=false runs it again")
     elif isinstance(record, Record):
-        screen.say(describe.in_words(record))
+        screen.say(describe.in_words(record, ending.still if ending else None))
         loss = record.columns["loss"]
         if not _drawn(outcome, settings, screen):
             way = spark(loss) if screen.unicode else "to"
-            screen.say(f"loss {loss[0]:.6g} {way} {loss[-1]:.6g}")
+            screen.say(f"loss {number(loss[0])} {way} {number(loss[-1])}")
     elif record is not None:
         table = describe.points_table(record.verdicts or [])
         rows = [
@@ -75,7 +85,7 @@ def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
                 _known(r["reached"]),
                 f"{r['count']:,}",
                 f"{r['share']:.4f}",
-                f"{r['f']:.6g}",
+                number(r["f"]),
             )
             for r in table.head(12).to_dict("records")
         ]
@@ -100,7 +110,7 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
     if len(way) == 2:
         path = table[way].to_numpy(float)
         path = path[np.isfinite(path).all(axis=1)]
-        objective = ranking.objective_of(outcome.params)
+        objective = objective_of(outcome.params)
         if objective is not None and objective.dim == 2 and len(path) > 1:
             from gdlab.launch import artifacts
 
@@ -133,109 +143,101 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
     done = [o for o in outcomes if o.error is None]
     fresh = [o for o in done if not o.known]
     # Jobs of equal configuration are one run: a seed given twice has no double weight.
-    once = {id(o.params): o for o in reversed(done) if o.value is not None}
-    runs = _table(list(reversed(once.values())))
-    by = ranking.configurations(runs) if len(runs) else []
-    if by:
-        _groups(runs, by, screen)
-    elif len(runs):
-        _best(done, screen)
-    counts = Counter(o.status for o in fresh if o.status)
+    runs = list({id(o.params): o for o in done if o.ending is not None}.values())
+    ends = [o.ending for o in runs if o.ending is not None]
+    ranked = ranking.rank([o.params for o in runs], ends) if runs else None
+    if ranked is not None and (ranked.by_choice or ranked.by_problem):
+        _standings(ranked, screen)
+    elif runs:
+        _best(runs, screen)
+    counts = Counter(o.ending.status for o in fresh if o.ending)
     words = [f"{n:,} {status}" for status, n in counts.most_common()]
     if known := len(done) - len(fresh):
         words.append(f"{known:,} known already")
     screen.say(f"{len(outcomes):,} jobs: {', '.join(words) or 'none run'}")
-    if len(runs):
-        for sentence in ranking.sentences(runs):
+    if ranked is not None:
+        for sentence in ranking.sentences(ranked):
             screen.say(sentence, style="bold")
-    failures = [o for o in outcomes if o.error is not None]
-    if failures:
-        screen.say(f"{len(failures):,} failed:", style="bold red")
-        for outcome in failures[:20]:
-            screen.say(f"  {' '.join(outcome.overrides)}: {_why(outcome.error)}")
-            if screen.level >= VERBOSE and outcome.error is not None:
-                screen.trace(outcome.error)
-        if len(failures) > 20:
-            screen.say(f"  ... and {len(failures) - 20:,} more")
+    failed = [o for o in outcomes if o.error is not None]
+    if failed:
+        screen.say(f"{len(failed):,} failed:", style="bold red")
+        for line in failures.lines(failed):
+            screen.say(f"  {line}")
+        if screen.level >= VERBOSE:
+            for error in [o.error for o in failed if o.error is not None][: failures.MOST]:
+                screen.trace(error)
 
 
 def _rounded(done: Sequence[Outcome], screen: Screen) -> None:
-    """That no descent in 32 bits can reach gtol, where all of them stand still in rounding."""
-    floors = [o.floor for o in done if not o.known]
-    norms = [floor for floor in floors if floor is not None]
-    if not floors or len(norms) < len(floors):
+    """What holds every descent still above gtol, where one thing does."""
+    found = {o.ending.still if o.ending and not o.known else None for o in done}
+    if len(found) != 1 or not done:
         return
-    if any(o.status != "budget" or o.params["precision"] != "float32" for o in done):
+    (still,) = found
+    if still is None:
         return
+    ends = [o.ending for o in done if o.ending]
     gtol = max(float(o.params["stop.gtol"]) for o in done)
+    norm = f"a gradient norm of {number(float(np.median([e.grad_norm for e in ends])), 2)}"
+    every = "" if len(done) == 1 else "every descent: "
+    advice = {
+        endings.SCHEDULE: "a longer schedule, or one that ends above 0, goes on",
+        endings.SEARCH: "another start or schedule may go on",
+        endings.F_STAR: "give a lower schedule.f_star",
+        endings.ROUNDING: "give a larger stop.gtol",
+    }[still]
+    if still == endings.ROUNDING and all(o.params["precision"] == "float32" for o in done):
+        advice = f"precision=float32: {advice} or precision=float64"
     screen.say(
-        f"precision=float32: rounding stops every descent at a gradient norm of "
-        f"{np.median(norms):.2g}, above stop.gtol={gtol:g}; give a larger stop.gtol or "
-        "precision=float64"
+        f"{every}{endings.STILL[still]}, at {norm}, above stop.gtol={number(gtol)}; {advice}"
     )
 
 
-def _why(error: Exception | None) -> str:
-    if error is None or isinstance(error, UsageError):
-        return " ".join(str(error).split())
-    return raised(error)
-
-
-def _groups(runs: pd.DataFrame, by: Sequence[str], screen: Screen) -> None:
-    """Configurations, best first, by their medians over seeds."""
-    table = ranking.standings(runs, by)
-    seeds = bool((table["n"] > 1).any())
-    shown = by[:5]
-    rows = [
-        (
-            *(_short(row[c]) for c in shown),
-            *(
-                (_short(row["median"]), _short(row["lowest"]))
-                if seeds
-                else (_short(row["median"]),)
-            ),
-            f"{row['steps']:,.0f}",
-            f"{row['n']:,} runs, {row['diverged']:.0%} diverged" if seeds else row["reached"],
-        )
-        for _, row in table.head(BEST).iterrows()
-    ]
-    heads = ("median loss", "lowest", "steps", "") if seeds else ("loss", "steps", "")
-    title = f"best of {len(table):,} configurations, {len(runs):,} runs"
-    screen.table(
-        rows, (*map(_head, shown), *heads), title=title if seeds else f"best of {len(runs):,}"
+def _standings(ranked: Ranking, screen: Screen) -> None:
+    """The choices on each problem, best first, by their medians over starts."""
+    each = max(LEAST, BEST // len(ranked.problems))
+    shown = [s for p in ranked.problems[:BEST] for s in p.standings[:each]]
+    keys = [*ranked.by_problem, *ranked.by_choice][:5]
+    columns = [numbers([s.params.get(key, "") for s in shown]) for key in keys]
+    heads = [parameters.short(key) for key in keys]
+    many = any(len(s.endings) > 1 for s in ranked.standings)
+    columns.append(numbers([s.loss for s in shown]))
+    heads.append("median loss" if many else "loss")
+    if many:
+        columns.append(numbers([s.low for s in shown]))
+        heads.append("lowest")
+    columns.append([f"{s.steps:,.0f}" for s in shown])
+    columns.append(
+        [
+            f"{len(s.endings):,} runs, {endings.shares(s.endings)}"
+            if many
+            else endings.reached(s.endings, places(s.params))
+            for s in shown
+        ]
     )
+    total = len(ranked.standings)
+    runs = sum(len(s.endings) for s in ranked.standings)
+    what = f"{total:,} configurations, {runs:,} runs" if many else f"{total:,}"
+    on = f" on {len(ranked.problems):,} problems" if len(ranked.problems) > 1 else ""
+    screen.table(list(zip(*columns)), [*heads, "steps", ""], title=f"best of {what}{on}")
 
 
-def _best(done: Sequence[Outcome], screen: Screen) -> None:
-    """The runs with the lowest losses."""
-    ranked = sorted((o for o in done if o.value is not None), key=lambda o: (o.value, o.overrides))
-    names = list(swept([o.params for o in done]))[:6]
+def _best(runs: Sequence[Outcome], screen: Screen) -> None:
+    """The runs with the lowest losses, where they differ in their starts alone."""
+    keys = parameters.several([o.params for o in runs])[:6]
+    ended = [(o.ending, o) for o in runs if o.ending is not None]
+    ended.sort(key=lambda pair: (pair[0].loss, pair[1].overrides))
     rows = [
         (
-            *(_short(o.params.get(key, "")) for key in names),
-            f"{o.value:.6g}",
-            o.status or "",
-            o.verdict or "",
+            *(written(o.params.get(key, "")) for key in keys),
+            number(ending.loss),
+            ending.status,
+            ending.label,
         )
-        for o in ranked[:BEST]
+        for ending, o in ended[:BEST]
     ]
-    heads = [_head(key) for key in names]
-    screen.table(rows, (*heads, "loss", "status", "reached"), title=f"best of {len(done):,}")
-
-
-def _table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Outcomes as a table with the columns of `tracking.read.load`."""
-    ends = [
-        {
-            "loss": np.nan if o.value is None else o.value,
-            "status": o.status,
-            "critical_kind": o.verdict,
-            "reached": o.reached,
-            "steps": o.steps,
-        }
-        for o in outcomes
-    ]
-    return ranking.table([o.params for o in outcomes], ends)
+    heads = [parameters.short(key) for key in keys]
+    screen.table(rows, (*heads, "loss", "status", "reached"), title=f"best of {len(ended):,}")
 
 
 def spark(values: Any, width: int = 40) -> str:
@@ -250,15 +252,6 @@ def spark(values: Any, width: int = 40) -> str:
     span = y.max() - y.min()
     level = np.zeros(len(y)) if span == 0 else (y - y.min()) / span
     return "".join(BARS[1 + round(v * (len(BARS) - 2))] for v in level)
-
-
-def _head(key: str) -> str:
-    head, _, tail = key.rpartition(".")
-    return head if tail == "name" else tail
-
-
-def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _known(reached: Any) -> str:

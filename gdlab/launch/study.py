@@ -30,7 +30,8 @@ from gdlab.launch.study_files import Experiment
 from gdlab.tracking.address import address, shown
 
 if TYPE_CHECKING:
-    from gdlab.launch.campaign import Outcome, Plan, Settings
+    from gdlab.launch.plan import Outcome, Plan
+    from gdlab.launch.settings import Settings
 
 DRAWING = ("matplotlib", "tueplots", "pandas", "scipy")
 DIGITS = 13  # decimals of a claim's numbers: below them lies the last bit's noise
@@ -235,7 +236,8 @@ class Study:
         """Runs what the store lacks, sweep by sweep."""
         numerics.settle(c["numerics"] for configs in self.configs.values() for c in configs)
         from gdlab.launch.build import build
-        from gdlab.launch.campaign import Listener, Settings, carry_out
+        from gdlab.launch.campaign import Listener, carry_out
+        from gdlab.launch.settings import Settings
 
         for sweep, configs in self.configs.items():  # what is wrong with the last is said first
             for cfg, asked in zip(configs, self.jobs[sweep], strict=True):

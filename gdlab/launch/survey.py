@@ -170,7 +170,7 @@ def _tracked(
 ) -> Findings:
     """Tracks a survey as one run."""
     table = findings.table
-    from gdlab.launch.campaign import Settings
+    from gdlab.launch.settings import Settings
 
     settings = Settings.of(given)
     if settings.uri is None:

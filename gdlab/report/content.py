@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab.analysis import ranking
+from gdlab.analysis import endings, parameters, ranking
+from gdlab.analysis.endings import Ending
+from gdlab.analysis.known_points import objective_of
+from gdlab.analysis.ranking import Ranking
 from gdlab.errors import UsageError
 from gdlab.launch import config
 from gdlab.report import series
@@ -32,7 +36,7 @@ class Content:
     Attributes:
         name: of the study or experiment.
         question: of a study, else empty.
-        answers: who won, one sentence an objective; of plain sweeps.
+        answers: who won, a sentence a problem; of plain sweeps.
         counts: status -> runs.
         runs: how many.
         claims: `study.claims_table`, or None.
@@ -77,18 +81,19 @@ def gathered(name: str, uri: str) -> Content:
     if name in {choice.name for choice in config.studies()}:
         drawn = _study(name, uri)
     is_study = drawn.claims is not None
-    panel = _panels_of(runs, drawn.sweeps)
+    ranked = ranking.rank_runs(runs)
+    panel = _panels_of(runs, drawn.sweeps, ranked)
     tables = dict(drawn.tables)
     if not is_study:
-        tables |= _standings(runs) | _runs_table(runs)
+        tables |= _standings(ranked) | _runs_table(runs, ranked)
     return Content(
         name=name,
         question=drawn.question,
-        answers=() if is_study else ranking.sentences(runs),
+        answers=() if is_study else ranking.sentences(ranked),
         counts={str(k): int(v) for k, v in runs["status"].value_counts().items()},
         runs=len(runs),
         claims=drawn.claims,
-        figures=drawn.figures if is_study else _pictures(runs, uri),
+        figures=drawn.figures if is_study else _pictures(runs, ranked, uri),
         caption=drawn.caption if is_study else PICTURED,
         tables=tables,
         verdicts=verdicts(runs),
@@ -142,12 +147,16 @@ def _study(name: str, uri: str) -> _Drawn:
     )
 
 
-def _panels_of(runs: pd.DataFrame, sweeps: Mapping[str, str]) -> pd.Series:
-    """What is drawn together: a study's sweeps, else the runs of one objective."""
+def _panels_of(runs: pd.DataFrame, sweeps: Mapping[str, str], ranked: Ranking) -> pd.Series:
+    """What is drawn together: a study's sweeps, else the runs on one problem."""
+    problem = pd.Series("", index=runs.index, dtype=object)
+    for of in ranked.problems:
+        for standing in of.standings:
+            problem.iloc[list(standing.members)] = of.name
     if sweeps:
         named = runs["key"].map(sweeps)
-        return named.where(named.notna(), runs["objective.name"])
-    return runs["objective.name"]
+        return named.where(named.notna(), problem)
+    return problem
 
 
 def _curves(name: str, uri: str) -> pd.DataFrame | None:
@@ -159,38 +168,29 @@ def _curves(name: str, uri: str) -> pd.DataFrame | None:
         return None  # record=ends keeps none
 
 
-def _standings(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    if not ranking.configurations(runs):
+def _standings(ranked: Ranking) -> dict[str, pd.DataFrame]:
+    if not ranked.by_choice and not ranked.by_problem:
         return {}
-    table = ranking.standings(runs)
-    table["diverged"] = [f"{share:.0%}" for share in table["diverged"]]
-    if (table["n"] == 1).all():
-        table = table.drop(columns=["lowest", "highest", "n", "diverged"])
-        table = table.rename(columns={"median": "loss"})
-    return {"Standings": _headed(table.rename(columns={"n": "runs"}))}
+    return {"Standings": _headed(ranking.table(ranked))}
 
 
-def _runs_table(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The runs with what sets them apart, lowest loss first."""
-    by = ranking.configurations(runs)
-    ends = [
-        "loss",
-        "gap",
-        "grad_norm",
-        "steps",
-        "status",
-        "critical_kind",
-        "morse_index",
-        "reached",
-    ]
-    order = runs.sort_values(["loss", "run_id"], na_position="last", kind="stable")
+def _runs_table(runs: pd.DataFrame, ranked: Ranking) -> dict[str, pd.DataFrame]:
+    """The runs with what sets them apart: problem by problem, the lowest loss first."""
+    best = ranking.best_runs(ranked, ROWS)
+    table = runs.iloc[[i for members in best for i in members]]
+    keys = [*ranked.by_problem, *ranked.by_choice]
+    by = [f"params.{key}" if f"params.{key}" in runs else key for key in keys]
+    paired = [k for k in parameters.varying(parameters.of_runs(runs)) if k in runs]
+    by += [k for k in paired if parameters.role(k) == "pair" and k != "seed"]
+    ends = ("loss", "gap", "grad_norm", *endings.COLUMNS[2:6], "status")
     names = [c for c in (*by, "seed", *ends) if c in runs and (c in by or runs[c].notna().any())]
-    table = order[names].head(ROWS)
+    table = table[list(dict.fromkeys(names))]
     for c in ("morse_index", "reached"):
         if c in table:
-            table = table.assign(**{c: table[c].astype("Int64")})
-    title = "Runs" if len(runs) <= ROWS else f"Runs, the best {ROWS:,} of {len(runs):,}"
-    return {title: _headed(table)}
+            table = table.assign(**{c: pd.to_numeric(table[c], errors="coerce").astype("Int64")})
+    each = " of each problem" if len(ranked.problems) > 1 else ""
+    title = f"Runs, the best {len(table):,} of {len(runs):,}" if len(table) < len(runs) else "Runs"
+    return {title + (each if len(table) < len(runs) else ""): _headed(table)}
 
 
 def _headed(table: pd.DataFrame) -> pd.DataFrame:
@@ -228,12 +228,10 @@ def _ends(run: pd.Series) -> dict[tuple[str, str], float]:
     """(kind, known point) -> descents of one run."""
     starts = run.get("starts")
     if starts is None or pd.isna(starts):
-        kind = run.get("critical_kind")
-        if run["status"] == "diverged" or not isinstance(kind, str):
-            return {(str(run["status"]), ""): 1.0}
-        index, known = run.get("morse_index"), run.get("reached")
-        words = f"saddle of index {index:.0f}" if kind == "saddle" and pd.notna(index) else kind
-        return {(words.replace("_", " "), "" if pd.isna(known) else f"{known:.0f}"): 1.0}
+        ending = Ending.of_row({str(k): v for k, v in run.items()})
+        if ending.status == "diverged" or ending.kind is None:
+            return {(ending.status, ""): 1.0}
+        return {(ending.label, "" if ending.reached is None else str(ending.reached)): 1.0}
     shares = {
         str(name).removeprefix("share_"): float(share) * float(starts)
         for name, share in run.items()
@@ -253,7 +251,7 @@ def _ends(run: pd.Series) -> dict[tuple[str, str], float]:
 
 def _known_kind(run: pd.Series, number: int) -> tuple[str, str]:
     """Kind of an objective's known point, and the kind in words."""
-    objective = ranking.objective_of({str(k): v for k, v in run.items()})
+    objective = objective_of({str(k): v for k, v in run.items()})
     points = objective.facts.critical_points if objective is not None else None
     if objective is None or points is None or number >= len(points.index):
         return "", ""
@@ -262,19 +260,20 @@ def _known_kind(run: pd.Series, number: int) -> tuple[str, str]:
     return kind, f"saddle of index {index}" if kind == "saddle" else kind
 
 
-def _pictures(runs: pd.DataFrame, uri: str) -> dict[str, bytes]:
-    """The pictures of the best runs, as their pages show them."""
+def _pictures(runs: pd.DataFrame, ranked: Ranking, uri: str) -> dict[str, bytes]:
+    """The pictures of the best runs, as their pages show them; of each problem in turn."""
     from gdlab.tracking.read import artifact
 
     found: dict[str, bytes] = {}
-    best = runs.sort_values(["loss", "run_id"], kind="stable")
-    for run_id, name in zip(best["run_id"].head(60), best["name"].head(60)):
+    best = itertools.zip_longest(*ranking.best_runs(ranked, 60))
+    for i in (i for turn in best for i in turn if i is not None):
         if len(found) == PICTURES:
             break
         try:
-            found.setdefault(name, artifact(run_id, "descent.png", uri))
+            picture = artifact(runs["run_id"].iloc[i], "descent.png", uri)
         except UsageError:
             continue  # large sweeps keep no pictures a run
+        found.setdefault(runs["name"].iloc[i], picture)
     return found
 
 

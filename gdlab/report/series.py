@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab.analysis import ranking
+from gdlab.analysis import parameters, ranking
+from gdlab.analysis.statistics import ordered_quantiles
 
 QUANTITIES = ("loss", "gap", "grad_norm", "step_size")
 LINES = 24  # of a panel; beyond, configurations are drawn by their medians, the best ones
@@ -45,23 +46,27 @@ def panels(
 
 
 def _lines(part: pd.DataFrame, histories: dict[str, pd.DataFrame]) -> tuple[list[Any], str]:
-    by = ranking.configurations(part)
+    ranked = ranking.rank_runs(part)
     if len(part) <= LINES:
-        names = [*by, "seed"] if len(set(part["seed"])) > 1 else by
-        order = part.sort_values(["loss", "run_id"], kind="stable")
+        params = parameters.of_runs(part)
+        keys = [k for k in parameters.varying(params) if parameters.role(k) != "silent"]
+        (best, *more) = ranking.best_runs(ranked, len(part) * len(ranked.problems))
+        order = [i for members in (best, *more) for i in members]
+        labels = parameters.labels(params, keys)
+        run_ids, names = part["run_id"].tolist(), part["name"].tolist()
         return [
-            _line(ranking.label(run, names) or str(run["name"]), histories[run["run_id"]])
-            for _, run in order.iterrows()
+            _line(labels[i] or str(names[i]), histories[run_ids[i]]) for i in order
         ], f"{len(part)} runs"
-    table = ranking.standings(part, by).head(LINES)
+    run_ids = part["run_id"].tolist()
+    several = len(ranked.problems) > 1
+    standings = [(p.name if several else "", s) for p in ranked.problems for s in p.standings]
     lines = []
-    for _, row in table.iterrows():
-        same = [(part[c].map(repr) == repr(row[c])).to_numpy() for c in by]
-        mine = np.logical_and.reduce([np.ones(len(part), bool), *same])
-        own = [histories[r] for r in part.loc[mine, "run_id"]]
-        label = ranking.label(row, by) or "all runs"
-        lines.append(_line(label, own[0]) if len(own) == 1 else _median(label, own))
-    total = len(ranking.standings(part, by)) if by else 1
+    for problem, s in standings[:LINES]:
+        own = [histories[run_ids[i]] for i in s.members]
+        diverged = [e.status == "diverged" for e in s.endings]
+        label = f"{problem} {s.label}".strip() or "all runs"
+        lines.append(_line(label, own[0]) if len(own) == 1 else _median(label, own, diverged))
+    total = len(standings)
     shown = f", the best {LINES} of {total} configurations" if total > LINES else ""
     return lines, f"{len(part):,} runs{shown}; medians, and the 10 to 90 % of the runs"
 
@@ -78,8 +83,13 @@ def _line(label: str, history: pd.DataFrame) -> dict[str, Any]:
     return line
 
 
-def _median(label: str, histories: Sequence[pd.DataFrame]) -> dict[str, Any]:
-    """The median of many descents; one that has ended keeps its last values."""
+def _median(
+    label: str, histories: Sequence[pd.DataFrame], diverged: Sequence[bool]
+) -> dict[str, Any]:
+    """The median of many descents; one that has ended keeps its last values.
+
+    What diverged is infinitely bad after its last step.
+    """
     steps = np.unique(np.concatenate([h["step"].to_numpy() for h in histories]))
     steps = steps[_thinned(len(steps))]
     line: dict[str, Any] = {"label": label, "step": steps.tolist()}
@@ -87,12 +97,14 @@ def _median(label: str, histories: Sequence[pd.DataFrame]) -> dict[str, Any]:
         if not all(q in h for h in histories):
             continue
         rows = []
-        for h in histories:
-            at = np.searchsorted(h["step"].to_numpy(), steps, side="right") - 1
-            rows.append(h[q].to_numpy(float)[np.maximum(at, 0)])
+        for h, gone in zip(histories, diverged, strict=True):
+            at = h["step"].to_numpy()
+            row = h[q].to_numpy(float)[np.maximum(np.searchsorted(at, steps, side="right") - 1, 0)]
+            rows.append(np.where(gone & (steps > at[-1]), np.inf, row))
         values = np.nan_to_num(np.array(rows), nan=np.inf, posinf=np.inf, neginf=-np.inf)
-        for suffix, level in (("", 0.5), ("_low", LOW), ("_high", HIGH)):
-            line[q + suffix] = _numbers(np.quantile(values, level, axis=0, method="nearest"))
+        bands = ordered_quantiles(values, (0.5, LOW, HIGH))
+        for suffix, band in zip(("", "_low", "_high"), bands, strict=True):
+            line[q + suffix] = _numbers(band)
     return line
 
 
@@ -100,8 +112,10 @@ def scatter(runs: pd.DataFrame, panel: pd.Series) -> list[dict[str, Any]]:
     """Final loss against each swept number: `name`, `parameter`, and by status `x`, `y`, `text`."""
     found = []
     for name, part in runs.groupby(panel, sort=True):
-        for c in ranking.configurations(part):
-            x = pd.to_numeric(part[c], errors="coerce")
+        params = parameters.of_runs(part)
+        for c in parameters.telling(params)[1]:
+            values = [row.get(c) for row in params]
+            x = pd.to_numeric(pd.Series(values, index=part.index), errors="coerce")
             if x.notna().sum() < 3 or len(set(x.dropna())) < 3:
                 continue
             groups = []

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from gdlab.analysis.endings import Ending
+from gdlab.analysis.statistics import ordered_quantiles
 from gdlab.tracking import describe, keys
 from gdlab.tracking.keys import RunData
 
@@ -26,69 +27,38 @@ BYTES = 64 * 2**20  # of the gathered curves
 SLAB = 200  # groups at once
 
 
-@dataclass(frozen=True)
-class End:
-    """Where one run ended, as its page says it."""
-
-    run_id: str
-    status: str
-    kind: str
-    index: str
-    reached: str
-    loss: float
-    steps: float
-    x: tuple[float, ...]
-
-    @classmethod
-    def of(cls, run: RunData) -> End:
-        """That of a run that was described; a loss that is not finite is infinite."""
-
-        def last(name: str) -> float:
-            _, values = run.metrics.get(name, ((), ()))
-            return float(values[-1]) if len(values) else float("nan")
-
-        loss = last("loss")
-        status = run.tags.get(keys.STATUS, "")
-        point = [last(f"x{i}") for i in range(describe.COORDINATES) if f"x{i}" in run.metrics]
-        return cls(
-            run_id=run.run_id,
-            status=status,
-            kind=run.tags.get(keys.CRITICAL_KIND, ""),
-            index=run.tags.get(keys.MORSE_INDEX, ""),
-            reached=run.tags.get(keys.REACHED, ""),
-            loss=loss if np.isfinite(loss) and status != "diverged" else float("inf"),
-            steps=last("steps"),
-            x=tuple(point),
-        )
+def ending_of(run: RunData) -> Ending:
+    """How a run ended, as its page says it."""
+    last = {name: values[-1] for name, (_, values) in run.metrics.items() if len(values)}
+    return Ending.of_row({**last, **run.tags})
 
 
 class Gathered:
     """The ends and thinned curves of a sweep's runs, and the groups that they belong to.
 
     Args:
-        labels: of each job, the swept parameters that tell its group (all but the seed).
+        groups: of each job, the number of its group, from 0.
         marks: of each job, the steps that it records, ascending from 0.
     """
 
     def __init__(
-        self, labels: Sequence[tuple[Any, ...]], marks: Sequence[Int[np.ndarray, " K"] | None]
+        self, groups: Sequence[int], marks: Sequence[Int[np.ndarray, " K"] | None]
     ) -> None:
-        number: dict[tuple[Any, ...], int] = {}
-        self.group = np.array([number.setdefault(label, len(number)) for label in labels])
-        self.labels = list(number)
-        points = int(np.clip(ROWS // (4 * len(CURVES) * len(number)), 8, POINTS))
-        points = max(8, min(points, BYTES // (8 * len(CURVES) * len(labels))))
-        self.grids: list[Int[np.ndarray, " P"]] = [np.zeros(1, np.int64)] * len(number)
+        self.group = np.array(groups)
+        self.groups = int(self.group.max()) + 1
+        points = int(np.clip(ROWS // (4 * len(CURVES) * self.groups), 8, POINTS))
+        points = max(8, min(points, BYTES // (8 * len(CURVES) * len(groups))))
+        self.grids: list[Int[np.ndarray, " P"]] = [np.zeros(1, np.int64)] * self.groups
         for g, mark in zip(self.group[::-1], marks[::-1], strict=True):
             if mark is not None:  # the first job of a group speaks for it
                 self.grids[g] = thinned(mark, points)
-        shape = (len(labels), max(len(grid) for grid in self.grids))
+        shape = (len(groups), max(len(grid) for grid in self.grids))
         self.curves = {name: np.full(shape, np.nan) for name in CURVES}
-        self.ends: dict[int, End] = {}
+        self.ends: dict[int, Ending] = {}
 
     def keep(self, i: int, run: RunData) -> None:
         """Takes job i's run: its end and, on its group's grid, its curves."""
-        end = self.ends[i] = End.of(run)
+        end = self.ends[i] = ending_of(run)
         grid = self.grids[self.group[i]]
         steps, row = None, np.zeros(0, np.int64)
         for name, table in self.curves.items():
@@ -109,7 +79,7 @@ class Gathered:
 
     def members(self) -> list[list[int]]:
         """The jobs of each group that have ended."""
-        found: list[list[int]] = [[] for _ in self.labels]
+        found: list[list[int]] = [[] for _ in range(self.groups)]
         for i in sorted(self.ends):
             found[self.group[i]].append(i)
         return found
@@ -142,26 +112,14 @@ def thinned(marks: Int[np.ndarray, " K"], points: int) -> Int[np.ndarray, " P"]:
 
 def middle_and_band(values: Float[np.ndarray, "g n P"]) -> Float[np.ndarray, "3 g P"]:
     """Median and the two quantiles over axis 1; inf is infinitely bad, NaN is left out."""
-    ranked = np.sort(values, axis=1)  # NaN last
-    last = np.maximum((~np.isnan(values)).sum(axis=1) - 1, 0)
-    out = [_between(ranked, last * 0.5)]
-    out += [_between(ranked, last * q) for q in QUANTILES]
-    return np.stack(out)
-
-
-def _between(ranked: Float[np.ndarray, "g n P"], at: Float[np.ndarray, "g P"]) -> np.ndarray:
-    """Order statistics at fractional ranks: linear between finite neighbours, else the higher."""
-    low, high = np.floor(at), np.ceil(at)
-    a = np.take_along_axis(ranked, low[:, None].astype(np.int64), axis=1)[:, 0]
-    b = np.take_along_axis(ranked, high[:, None].astype(np.int64), axis=1)[:, 0]
-    with np.errstate(invalid="ignore", over="ignore"):
-        t = at - low
-        mixed = np.where(t == 0.5, (a + b) / 2, a + (b - a) * t)
-    return np.where(np.isfinite(b) & (low < high), mixed, b)
+    return ordered_quantiles(np.moveaxis(values, 1, 0), (0.5, *QUANTILES))
 
 
 def metrics_of(
-    grid: Int[np.ndarray, " P"], bands: Mapping[str, Float[np.ndarray, "3 P"]], ends: Sequence[End]
+    grid: Int[np.ndarray, " P"],
+    bands: Mapping[str, Float[np.ndarray, "3 P"]],
+    ends: Sequence[Ending],
+    rank: int,
 ) -> dict[str, tuple[Any, Any]]:
     """An aggregate's metrics: curves under the names that runs use, and counts and shares."""
     steps = np.array([end.steps for end in ends])
@@ -178,10 +136,11 @@ def metrics_of(
             metrics[f"log10_{name}"] = (grid, _log10(metrics[name][1]))
     last = grid[-1:]
     numbers = {"runs": float(len(ends)), "steps": float(np.nanmedian(steps))}
+    numbers[keys.RANK] = float(rank)
     for prefix, values in (
         ("", Counter(end.status for end in ends)),
         ("", Counter(end.kind for end in ends if end.kind and end.kind != "diverged")),
-        ("reached_", Counter(end.reached for end in ends if end.reached)),
+        ("reached_", Counter(str(end.reached) for end in ends if end.reached is not None)),
     ):
         for name, count in values.items():
             numbers[f"share_{prefix}{name}"] = count / len(ends)
@@ -193,7 +152,7 @@ def _log10(values: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
         return np.where(values > 0, np.log10(values), np.nan)
 
 
-def verdict_tags(ends: Sequence[End]) -> dict[str, str]:
+def verdict_tags(ends: Sequence[Ending]) -> dict[str, str]:
     """What all of the runs agree on; `mixed` where they do not."""
     tags = {}
     for tag, values in (
@@ -203,6 +162,6 @@ def verdict_tags(ends: Sequence[End]) -> dict[str, str]:
         (keys.REACHED, [end.reached for end in ends]),
     ):
         seen = set(values)
-        if seen != {""}:
-            tags[tag] = values[0] if len(seen) == 1 else "mixed"
+        if seen != {None}:
+            tags[tag] = str(values[0]) if len(seen) == 1 else "mixed"
     return tags

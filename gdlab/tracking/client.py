@@ -148,6 +148,14 @@ class ClientStore:
                     metrics[name] = tuple(np.array(column) for column in zip(*history))
                 yield RunData(run_id, "", tags=dict(data.tags), metrics=metrics)
 
+    def set_metric(self, name: str, values: Mapping[str, float]) -> None:
+        now = int(time.time() * 1000)
+        with mlflow_errors(self.uri):
+            for run in list(self._with("FINISHED")):
+                mine = {run.info.run_id, run.data.tags.get(keys.RUN_KEY)} & values.keys()
+                if mine:
+                    self.client.log_metric(run.info.run_id, name, values[mine.pop()], now, 0)
+
     def repair(self) -> int:
         with mlflow_errors(self.uri):
             return delete_dead_runs(self.client, self.experiment_id)

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gdlab.analysis import ranking, tables
+from gdlab.analysis import endings, parameters, ranking, tables
+from gdlab.analysis.endings import Ending
+from gdlab.analysis.numbers import written
+from gdlab.analysis.ranking import Ranking, Standing
 from gdlab.tracking import aggregate, describe, keys, views
-from gdlab.tracking import tables as answer
 from gdlab.tracking.aggregate import Gathered
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
 from gdlab.tracking.records import Parts
-from gdlab.tracking.tables import Standing
 
 if TYPE_CHECKING:
     from gdlab.tracking.store import Store
@@ -73,11 +74,15 @@ class Closing:
         self.command, self.study = command, study
         self.large, self.artifacts = large, artifacts
         self.pooled = large and artifacts and len(params) > 1
-        self.over = [key for key in self.swept if key != "seed"]
-        self.seeds = "seed" in self.swept
-        labels = [tuple(tables.hashable(p.get(k)) for k in self.over) for p in params]
-        self.gathered = Gathered(labels, marks)
+        # An aggregate stands for the runs of one choice on one problem.
+        self.over = [key for keys_of in parameters.telling(params) for key in keys_of]
+        self.seeds = any(parameters.role(key) == "pair" for key in self.swept)
+        groups = np.zeros(len(params), int)
+        for g, members in enumerate(parameters.grouped(params, self.over)):
+            groups[members] = g
+        self.gathered = Gathered(groups.tolist(), marks)
         self.known: dict[int, str] = {}
+        self.ids: dict[int, str] = {}
         self.failed = 0
         self.populations = False
         derived = keys.run_id_for(store.experiment, f"summary/{sweep}")
@@ -95,6 +100,7 @@ class Closing:
         for i, run in zip(members, runs, strict=True):
             if run.status == "FINISHED":
                 self.populations |= "starts" in run.metrics
+                self.ids[i] = run.run_id
                 self.gathered.keep(i, run)
             else:
                 self.failed += 1
@@ -120,91 +126,93 @@ class Closing:
             return
         stored = self.store.stored_runs(list(self.known.values()), aggregate.CURVES)
         for i, run in zip(self.known, stored, strict=True):
+            self.ids[i] = run.run_id
             self.gathered.keep(i, run)
         if not self.gathered.ends:
             return
-        standings = [
-            Standing.of(dict(zip(self.over, label, strict=True)), [self._end(i) for i in jobs])
-            for label, jobs in zip(self.gathered.labels, self.gathered.members(), strict=True)
-            if jobs
-        ]
+        jobs = sorted(self.gathered.ends)
+        found = ranking.rank([self.params[i] for i in jobs], [self._end(i) for i in jobs])
+        # Standings by the group that gathered their curves.
+        standings = {int(self.gathered.group[jobs[s.members[0]]]): s for s in found.standings}
         if len(self.params) > 1:
-            line = ranking.line(self._runs(sorted(self.gathered.ends)))
+            line = ranking.line(found)
             bands = dict(self.gathered.quantiles())
-            runs = self._aggregates(self._best(standings, bands)) if self.seeds else []
-            runs.append(self._summary(line, standings, bands))
+            runs = self._aggregates(standings, bands) if self.seeds else []
+            runs.append(self._summary(line, found, standings, bands))
             self.store.write(runs, force=True)
         else:
             name = describe.run_name(self.params[0], ["seed"])
-            line = f"{name}: {ranking.answer(self._runs(sorted(self.gathered.ends)))}"
+            line = f"{name}: {ranking.answer(found.problems[0])}"
+        if not self.seeds and len(self.params) > 1:
+            ids = {jobs[k]: s.rank for s in found.standings for k in s.members}
+            self.store.set_metric(keys.RANK, {self.ids[i]: rank for i, rank in ids.items()})
         self._present(line, complete=not self.known)
         if len(self.params) >= MANY:
             self.store.analyze()
 
-    def _runs(self, jobs: Collection[int]) -> pd.DataFrame:
-        """Runs that have ended, as `tracking.read.load` gives them."""
-        ends = [
-            {
-                "loss": end.loss,
-                "status": end.status,
-                "critical_kind": end.kind,
-                "morse_index": end.index,
-                "reached": end.reached,
-                "steps": end.steps,
-            }
-            for end in map(self._end, jobs)
-        ]
-        return ranking.table([self.params[i] for i in jobs], ends)
-
-    def _end(self, i: int) -> aggregate.End:
+    def _end(self, i: int) -> Ending:
         return self.gathered.ends[i]
 
     def _is_summed_up(self) -> bool:
         """Whether an earlier call closed this very sweep."""
         return len(self.params) == 1 or self.store.holds(self.summary_id)
 
-    def _best(
-        self, standings: Sequence[Standing], bands: Mapping[int, Mapping[str, np.ndarray]]
-    ) -> Mapping[int, Mapping[str, np.ndarray]]:
-        """The curves of the settings that get an aggregate run: all, or the best thousand."""
-        if len(standings) <= MOST:
-            return bands
-        place = {label: g for g, label in enumerate(self.gathered.labels)}
-        best = sorted(standings, key=lambda s: s.loss)[:MOST]
-        return {g: bands[g] for g in (place[tuple(s.setting.values())] for s in best)}
-
-    def _aggregates(self, bands: Mapping[int, Mapping[str, np.ndarray]]) -> list[RunData]:
+    def _aggregates(
+        self, standings: Mapping[int, Standing], bands: Mapping[int, Mapping[str, np.ndarray]]
+    ) -> list[RunData]:
+        """The choices' aggregate runs: of all, or of the best thousand."""
         runs = []
         now = int(time.time() * 1000)
         members = self.gathered.members()
-        for g, curves in bands.items():
-            first, ends = members[g][0], [self._end(i) for i in members[g]]
-            params = {k: v for k, v in self.params[first].items() if k != "seed"}
-            text = json.dumps([repr(v) for v in self.gathered.labels[g]])
+        best = sorted(standings, key=lambda g: standings[g].rank)[:MOST]
+        text = self._identities(best)
+        for g in sorted(best):
+            first, standing = members[g][0], standings[g]
+            paired = [k for k in self.params[first] if parameters.role(k) == "pair"]
+            params = {
+                k: v
+                for k, v in self.params[first].items()
+                if k not in paired or k not in self.swept
+            }
             short = [k for k in self.over if k.endswith(".name")]
             words = [str(params[k]) for k in short if k in params]
             words += [
-                f"{k.rpartition('.')[2]} {answer.text(params[k])}"
+                f"{k.rpartition('.')[2]} {written(params[k])}"
                 for k in self.over
                 if k not in short and k in params
             ]
             name = " ".join(words) or describe.run_name(params, self.over)
+            n = len(standing.endings)
+            own = ranking.rank(
+                [self.params[i] for i in members[g]], [self._end(i) for i in members[g]]
+            )
             runs.append(
                 RunData(
-                    run_id=keys.run_id_for(self.store.experiment, f"aggregate/{self.sweep}/{text}"),
-                    name=f"{name}, median of {len(ends)}",
+                    run_id=keys.run_id_for(
+                        self.store.experiment, f"aggregate/{self.sweep}/{text[g]}"
+                    ),
+                    name=f"{name}, median of {n}",
                     params=describe.params_text(params),
                     tags=self._tags(keys.AGGREGATE)
                     | {keys.SHOWN: "yes"}
-                    | aggregate.verdict_tags(ends),
-                    metrics=aggregate.metrics_of(self.gathered.grids[g], curves, ends),
+                    | aggregate.verdict_tags(standing.endings),
+                    metrics=aggregate.metrics_of(
+                        self.gathered.grids[g], bands[g], standing.endings, standing.rank
+                    ),
                     start_ms=now,
                     end_ms=now,
-                    note=f"**Median of {len(ends):,} runs that differ in the seed; `_q10` and "
-                    f"`_q90` are quantiles.** {ranking.of_seeds(self._runs(members[g]))}",
+                    note=f"**Median of {n:,} runs that differ in their starts; `_q10` and "
+                    f"`_q90` are quantiles.** {ranking.answer(own.problems[0])}",
                 )
             )
         return runs
+
+    def _identities(self, groups: Sequence[int]) -> dict[int, str]:
+        """What an aggregate's id is made of: what tells its group apart."""
+        firsts = {g: self.params[self.gathered.members()[g][0]] for g in groups}
+        return {
+            g: json.dumps([repr(params.get(k)) for k in self.over]) for g, params in firsts.items()
+        }
 
     def _tags(self, role: str) -> dict[str, str]:
         study = {keys.STUDY: self.study} if self.study else {}
@@ -213,13 +221,14 @@ class Closing:
     def _summary(
         self,
         line: str,
-        standings: Sequence[Standing],
+        found: Ranking,
+        standings: Mapping[int, Standing],
         bands: Mapping[int, Mapping[str, np.ndarray]],
     ) -> RunData:
         now = int(time.time() * 1000)
         counts = Counter(end.status for end in self.gathered.ends.values())
         numbers = {"jobs": len(self.params), "failed": self.failed, **counts}
-        table = answer.leaderboard(standings)
+        table = ranking.table(found)
         files: dict[str, bytes] = {}
         if self.artifacts:
             if picture := self._figure(standings, bands):
@@ -257,7 +266,7 @@ class Closing:
         ]
         if len(table) > SHOWN_ROWS:
             parts.append(f"The best {SHOWN_ROWS} of {len(table):,}; table.csv has all.")
-        parts += ["What was reached:", tables.markdown(answer.points(ends).head(SHOWN_ROWS))]
+        parts += ["What was reached:", tables.markdown(endings.points(ends).head(SHOWN_ROWS))]
         if self.pooled:
             parts.append(
                 "Every recorded step of every run: "
@@ -266,37 +275,29 @@ class Closing:
         return "\n\n".join([*parts, f"Again: `{self.command}`"])
 
     def _figure(
-        self, standings: Sequence[Standing], bands: Mapping[int, Mapping[str, np.ndarray]]
+        self, standings: Mapping[int, Standing], bands: Mapping[int, Mapping[str, np.ndarray]]
     ) -> bytes | None:
-        """Median curves and bands; three curves stand for each setting: its quantiles."""
+        """Median curves and bands; three curves stand for each choice: its quantiles."""
         from gdlab.figures import curves, style
 
-        places = {label: g for g, label in enumerate(self.gathered.labels)}
-        by = self.over[0] if len(self.over) == 1 else "setting"
-        numeric = len(self.over) == 1 and all(
-            isinstance(s.setting[by], int | float) for s in standings
-        )
-        order = answer.ranked([s for s in standings if np.isfinite(s.loss)]) or list(standings)
+        by = self.over[0] if len(self.over) == 1 else "choice"
+        value = {g: s.params.get(by) for g, s in standings.items()}
+        order = sorted(standings, key=lambda g: standings[g].rank)
+        order = [g for g in order if np.isfinite(standings[g].loss)] or order
         some = order[:LINES]
-        if numeric:
-            whole = sorted(order, key=lambda s: s.setting[by])
+        if by != "choice" and all(_is_number(v) for v in value.values()):
+            whole = sorted(order, key=lambda g: value[g] or 0)
             some = [whole[i] for i in aggregate.thinned(np.arange(len(whole)), MANY_LINES)]
         parts = []
-        for s in some:
-            g = places[tuple(s.setting.get(k) for k in self.over)]
-            grid, longest = self.gathered.grids[g], max(end.steps for end in s.ends)
+        for g in some:
+            grid, longest = self.gathered.grids[g], max(e.steps for e in standings[g].endings)
             points = min(int(np.searchsorted(grid, longest)) + 1, len(grid))
-            rows = range(3) if self.seeds else range(1)
-            for q in rows:
+            words = " ".join(written(standings[g].params.get(k)) for k in self.over) or "all"
+            label = value[g] if _is_number(value[g]) else words
+            for q in range(3) if self.seeds else range(1):
                 part = {name: _drawable(bands[g][name][q, :points]) for name in DRAWN}
-                label = s.setting.get(by, " ".join(map(answer.text, s.setting.values())))
-                if not isinstance(label, int | float | str):
-                    label = answer.text(label)
-                label = answer.text(label) if isinstance(label, tuple) else label
                 parts.append(
-                    pd.DataFrame(
-                        {"run_id": f"{g}/{q}", "step": grid[:points], by: label or "all", **part}
-                    )
+                    pd.DataFrame({"run_id": f"{g}/{q}", "step": grid[:points], by: label, **part})
                 )
         whole_table = pd.concat(parts, ignore_index=True)
         if not whole_table["loss"].notna().any() or whole_table["step"].max() < 1:

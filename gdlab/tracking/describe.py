@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gdlab.analysis.endings import COORDINATES, POINTS, STILL
+from gdlab.analysis.numbers import number
+from gdlab.analysis.statistics import ordered_quantiles
 from gdlab.types import COLUMNS, Record, Records, Verdict
 
 FINAL = ("loss", "grad_norm", "gap", "distance", "f_evals", "grad_evals", "hvp_evals")
 LOG10 = ("loss", "grad_norm", "gap", "step_size")
-COORDINATES = 8
-POINTS = ("minimum", "maximum", "saddle", "degenerate")  # kinds that are points
 QUANTILES = {"q10": 0.1, "q90": 0.9}
+
+BAD = ("loss", "gap")  # infinite of a descent that diverged
 
 Curve = tuple[np.ndarray, np.ndarray]
 
@@ -68,20 +71,19 @@ def single(record: Record, curves: Sequence[str], log10: bool) -> dict[str, Curv
 def population(records: Records, curves: Sequence[str]) -> dict[str, Curve]:
     """Metrics of many starts as one run: median and quantile curves, shares of what was reached.
 
-    A descent that has ended keeps its last values.
+    A descent that has ended keeps its last values; one that diverged is infinitely bad.
     """
     steps, filled = _filled(records, [*curves, "gap"])
     metrics: dict[str, Curve] = {}
     for name, values in filled.items():
-        with np.errstate(all="ignore"):
-            middle = np.nanmedian(values, axis=0) if np.isfinite(values).any() else None
-        if middle is None:
+        if not np.isfinite(values).any():
             continue
+        middle, *band = ordered_quantiles(values, (0.5, *QUANTILES.values()))
         metrics[name] = (steps, middle)
         if name in LOG10:
             metrics[f"log10_{name}"] = (steps, _log10(middle))
-        for label, q in QUANTILES.items():
-            metrics[f"{name}_{label}"] = (steps, np.nanquantile(values, q, axis=0))
+        for label, values_of in zip(QUANTILES, band, strict=True):
+            metrics[f"{name}_{label}"] = (steps, values_of)
     end = steps[-1:]
     metrics["steps"] = (end, np.array([float(np.median(records.steps))]))
     metrics["starts"] = (end, np.array([float(len(records))]))
@@ -91,13 +93,6 @@ def population(records: Records, curves: Sequence[str]) -> dict[str, Curve]:
         for name, count in _counts(records.verdicts).items():
             metrics[f"share_{name}"] = (end, np.array([count / len(records)]))
     return metrics
-
-
-def status_of(record: Record | Records) -> str:
-    """Status of a run; of many starts, the most common one."""
-    if isinstance(record, Record):
-        return record.status
-    return str(Counter(record.status.tolist()).most_common(1)[0][0])
 
 
 def verdict_tags(record: Record | Records) -> dict[str, str]:
@@ -175,11 +170,14 @@ def ends_table(records: Records, x0: np.ndarray) -> pd.DataFrame:
     return table
 
 
-def in_words(record: Record) -> str:
-    """The verdict in one sentence: what was reached, after how many steps, how surely."""
-    where = (
-        f" at ({', '.join(f'{x:.6g}' for x in record.x[:4])}{', ...' if len(record.x) > 4 else ''})"
-    )
+def in_words(record: Record, still: str | None = None) -> str:
+    """The verdict in one sentence: what was reached, after how many steps, how surely.
+
+    Args:
+        still: what holds the descent still, a key of `endings.STILL`.
+    """
+    more = ", ..." if len(record.x) > 4 else ""
+    where = f" at ({', '.join(number(x) for x in record.x[:4])}{more})"
     steps = f"{record.steps:,} steps"
     verdict = record.verdict
     if record.status == "diverged":
@@ -189,32 +187,36 @@ def in_words(record: Record) -> str:
         return f"{record.status}{where}; {steps}; {gradient}"
     surely = "certified" if verdict.certified else "numerical"
     if verdict.kind == "not_critical":
-        end = f"{steps} were not enough: no critical point{where}"
+        why = f"no more steps: {STILL[still]}" if still else f"{steps} were not enough"
+        end = f"{why}; no critical point{where}{f'; {steps}' if still else ''}"
     elif verdict.kind == "cycle":
         end = f"goes round a {verdict.label}{where}; {steps}"
     else:
         kind = verdict.label + (" (global)" if verdict.is_global else "")
         how = "converged to" if record.status == "converged" else "stopped, out of steps, at"
         end = f"{how} a {kind}{where}; {steps}"
+        if still and record.status != "converged":
+            end += f"; {STILL[still]}"
     return f"{end}; {gradient}; {surely}"
 
 
-def note(record: Record | Records, again: str, picture: str = "") -> str:
+def note(record: Record | Records, again: str, picture: str = "", still: str | None = None) -> str:
     """The text of a run's page: verdict in words, picture, and the command that repeats the run.
 
     Args:
         again: the command.
         picture: address of the picture, as the UI serves it; empty for none.
+        still: what holds the descent still, a key of `endings.STILL`.
     """
     if isinstance(record, Record):
-        lines = [f"**{in_words(record)}**"]
+        lines = [f"**{in_words(record, still)}**"]
     else:
         lines = [f"**{len(record):,} starts; median of {np.median(record.steps):,.0f} steps**"]
         lines += ["", "| reached | starts | share | f |", "|---|---|---|---|"]
         for row in points_table(record.verdicts or []).head(12).to_dict("records"):
             known = "" if pd.isna(row["reached"]) else f" (known point {row['reached']})"
             share = f"{row['count']:,} | {row['share']:.4f}"
-            lines.append(f"| {row['point']}{known} | {share} | {row['f']:.6g} |")
+            lines.append(f"| {row['point']}{known} | {share} | {number(row['f'])} |")
     if picture:
         lines += ["", f"![descent]({picture})"]
     return "\n".join([*lines, "", f"Again: `{again}`"])
@@ -273,12 +275,19 @@ def _counts(verdicts: Sequence[Verdict]) -> Counter[str]:
 
 
 def _filled(records: Records, names: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Columns at the common record points, each descent's last value carried on."""
+    """Columns at the common record points, each descent's last value carried on.
+
+    Of what diverged, costs (see `BAD`) are infinite from its last row on.
+    """
     longest = int(records.length.max())
     row = np.minimum(np.arange(longest), records.length[:, None] - 1)
     steps = records.columns["step"][int(np.argmax(records.length)), :longest]
-    return steps, {
-        name: np.take_along_axis(records.columns[name], row, axis=1)
-        for name in names
-        if name in records.columns
-    }
+    gone = (records.status == "diverged")[:, None]
+    gone = gone & (np.arange(longest) >= records.length[:, None] - 1)
+    found = {}
+    for name in names:
+        if name in records.columns:
+            values = np.take_along_axis(records.columns[name], row, axis=1).astype(float)
+            known = np.isfinite(values).any()  # a gap to an unknown minimum is no number
+            found[name] = np.where(gone, np.inf, values) if name in BAD and known else values
+    return steps, found

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -122,6 +123,23 @@ def insert_runs(
             connection.execute("rollback")
         raise
     return [run.run_id for run in written]
+
+
+def replace_metric(
+    database: Database, connection: Any, name: str, values: Mapping[str, float]
+) -> None:
+    """Sets a metric of stored runs (run id -> value) to one value at step 0."""
+    now = int(time.time() * 1000)
+    zero = 0 if database.is_sqlite else False
+    connection.execute("begin immediate" if database.is_sqlite else "begin")
+    for some in chunks(sorted(values), CHUNK):
+        marks = ",".join("?" * len(some))
+        rows = [(name, float(values[run_id]), now, run_id, 0, zero) for run_id in some]
+        for table in ("metrics", "latest_metrics"):
+            delete = f"delete from {table} where key = ? and run_uuid in ({marks})"
+            connection.execute(database.sql(delete), [name, *some])
+            _insert(database, connection, table, METRICS, rows)
+    connection.execute("commit")
 
 
 def _clear(

@@ -22,6 +22,7 @@ COMMAND = "overrides"  # what the user asked for, as typed
 RUN_KEY = "run_key"  # `RunData.run_id`, where the run has another in the store
 WRITER = "writer"  # host:pid while a run is being written through a client
 CURVES = "curves"  # names of the metrics that were kept as curves, where not the default ones
+RANK = "rank"  # of a run on its problem: known, and written, after its sweep has ended
 ROLE = "role"  # run (of a job), aggregate (of a setting over its seeds) or summary (of a sweep)
 RUN, AGGREGATE, SUMMARY = "run", "aggregate", "summary"
 SHOWN = "shown"  # "yes" on what the views show: aggregates where seeds are swept, else runs

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gdlab.errors import UsageError
@@ -42,7 +43,8 @@ def load(
     """The finished runs of a study, one row each.
 
     Columns: `run_id`, `name`; parameters under their dotted names, with numbers as numbers; tags
-    (`status`, `critical_kind`, ...); the last value of each metric. What a run lacks is NaN. A
+    (`status`, `critical_kind`, ...); the last value of each metric. What a run lacks is NaN; the
+    loss, gap and gradient norm of one that diverged are infinite. A
     metric or tag takes precedence over a parameter of the same name, which is then called
     `params.<name>`.
 
@@ -64,6 +66,8 @@ def load(
     for name in tags.keys() - TEXTS:
         tags[name] = [keys.value_of(value) for value in tags[name]]
     metrics = pivot(reader.latest(study), place, None)
+    if role == keys.RUN:  # a run's rank is its sweep's, for dashboards
+        metrics.pop("rank", None)
     columns: dict[str, Any] = {
         "run_id": [run_id for run_id, _ in infos],
         "name": [name for _, name in infos],
@@ -75,6 +79,7 @@ def load(
             columns.setdefault(label, values)
     columns |= metrics
     runs = pd.DataFrame({name: _column(values) for name, values in columns.items()})
+    runs = _diverged_is_bad(runs)
     return runs if filter is None else _query(runs, filter)
 
 
@@ -160,6 +165,23 @@ def _first(columns: dict[str, list[Any]], name: str) -> dict[str, list[Any]]:
 
 def _column(values: list[Any]) -> pd.Series:
     return pd.Series(values, dtype=object).infer_objects()
+
+
+def _diverged_is_bad(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs, with infinite costs where a run, or half of what it stands for, diverged.
+
+    Stores keep finite numbers only: the last of these is no result of such a run.
+    """
+    bad = np.zeros(len(runs), bool)
+    if keys.STATUS in runs:
+        bad |= (runs[keys.STATUS] == "diverged").to_numpy()
+    if "share_diverged" in runs:
+        bad |= (runs["share_diverged"].astype(float) >= 0.5).to_numpy()
+    costs = [name for name in ("loss", "gap", "grad_norm") if name in runs]
+    known = [name for name in costs if name == "loss" or runs[name].notna().any()]
+    if not bad.any():
+        return runs
+    return runs.assign(**{name: runs[name].astype(float).mask(bad, np.inf) for name in known})
 
 
 def _query(runs: pd.DataFrame, filter: str) -> pd.DataFrame:

@@ -195,6 +195,10 @@ class SqlStore:
             [*run_ids, *names],
         )
 
+    def set_metric(self, name: str, values: Mapping[str, float]) -> None:
+        with self.database.connect() as connection:
+            insert.replace_metric(self.database, connection, name, values)
+
     def repair(self) -> int:
         running = self.database.rows(
             "select count(*) from runs where experiment_id = ? and status = 'RUNNING' "

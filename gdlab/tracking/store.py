@@ -92,6 +92,10 @@ class Store(Protocol):
         """Runs of the store, in that order: tags, these curves, of all metrics the last value."""
         ...
 
+    def set_metric(self, name: str, values: Mapping[str, float]) -> None:
+        """Sets a metric of finished runs (run id -> value) to one value at step 0."""
+        ...
+
     def repair(self) -> int:
         """Deletes runs that a killed process left running, so that they run again; their number.
 

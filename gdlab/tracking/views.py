@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+from gdlab.analysis.parameters import role
 from gdlab.tracking import keys
 from gdlab.tracking.query import VIEW_TAG
 from gdlab.tracking.store import Store
@@ -31,7 +32,7 @@ NAMES = {
 }
 TABLES = ("leaderboard", "runs")  # views that open as a table, not as charts
 FINAL = ("loss", "grad_norm", "gap", "steps")
-MEDIANS = ("loss_q90", "runs", "share_diverged")
+MEDIANS = ("loss_q90", "runs", "share_converged", "share_diverged")
 SHARES = ("minimum", "saddle", "maximum", "plateau", "degenerate", "not_critical", "diverged")
 VERDICT = (keys.STATUS, keys.CRITICAL_KIND, keys.MORSE_INDEX, keys.REACHED)
 
@@ -42,7 +43,7 @@ class View:
 
     id: str
     columns: list[str] = field(default_factory=list)
-    order: str = "metrics.`loss`"
+    order: str = f"metrics.`{keys.RANK}`"
     filter: str = ""
     group_by: Sequence[str] = ()
     charts: list[dict[str, Any]] = field(default_factory=list)
@@ -204,7 +205,8 @@ def write_views(
 
     Args:
         swept: parameters that differ between runs, in the order in which they matter, seed last.
-        metrics: final metrics for the leaderboard; its order is that of the first.
+        metrics: final metrics for the leaderboard. Its order is that of the ranks, in which the
+            losses of different objectives are not compared and what diverged comes last.
         only: the filter of all views, see `condition`.
         every: the filter of a view of the single runs, where the others show aggregates.
         medians: whether what is shown are medians over seeds.
@@ -218,15 +220,17 @@ def write_views(
         View id -> name in the menu, for `ui_url`.
     """
     params = list(swept)[:12]
-    shown = [key for key in params if not (medians and key == "seed")]
-    outcome = [*metrics[:1], *(MEDIANS if medians else ()), *metrics[1:]]
+    shown = [key for key in params if not (medians and role(key) == "pair")]
+    outcome = [*metrics[:1], *(MEDIANS if medians else ()), *metrics[1:], keys.RANK]
     verdict = [f"tags.`{name}`" for name in VERDICT]
-    best = f"metrics.`{metrics[0]}`"
 
     def view(name: str, finals: Sequence[str] = outcome, filter: str = only) -> View:
         keys_of = params if name == "runs" else shown
         columns = [f"params.`{key}`" for key in keys_of] + [f"metrics.`{n}`" for n in finals]
-        return View(name, columns=columns + verdict, order=best, filter=filter)
+        view = View(name, columns=columns + verdict, filter=filter)
+        if name == "runs" and keys_of:  # single runs of choices that are ranked by their medians
+            view.order = f"params.`{keys_of[0]}`"
+        return view
 
     axes = [key for key in numeric if key in shown and key != "schedule.eta"]
     if has_eta:

@@ -1,0 +1,66 @@
+"""How a number looks wherever gdlab shows one: in the terminal, in reports, on MLflow's pages."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DIGITS = 6
+# A float below its smallest normal number has lost its digits: as a result it is a zero.
+TINY = float(np.finfo(np.float64).tiny)
+
+
+def number(value: float, digits: int = DIGITS) -> str:
+    """So many significant digits; no negative zero, and 0 for what has no digits left."""
+    value = float(value)
+    return f"{0.0 if abs(value) < TINY else value:.{digits}g}"
+
+
+def numbers(values: Sequence[Any], digits: int = DIGITS) -> list[str]:
+    """Values of one column or axis as text; different ones look different.
+
+    All get so many digits, or as many more as it takes to tell apart those that differ.
+    """
+    distinct = {float(v) for v in values if _is_float(v) and np.isfinite(v)}
+    for more in (digits, digits + 3, digits + 6, 17):
+        if len({number(v, more) for v in distinct}) == len(distinct):
+            break
+    return [number(v, more) if _is_float(v) else written(v) for v in values]
+
+
+def written(value: Any) -> str:
+    """A parameter's value as one would type it: `0.1`, `null`, `true`, `[1,2]`."""
+    if value is None or value is pd.NA:
+        return "null"
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if _is_float(value):
+        return number(value)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(written, value))}]"
+    text = str(value)
+    if text.startswith("["):  # a list, as the store keeps it
+        with contextlib.suppress(ValueError, SyntaxError):
+            return written(ast.literal_eval(text))
+    return text
+
+
+def percent(count: float, of: float) -> str:
+    """A share in whole percent; 0 and 100 are said of none and of all only."""
+    if count <= 0 or count >= of:
+        return "0%" if count <= 0 else "100%"
+    return f"{min(max(round(100 * count / of), 1), 99)}%"
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 run`, `1,000 runs`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float | np.floating)
