@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gdlab import Claim
 from gdlab.analysis.statistics import wilson
 from gdlab.figures import contours, style
-from gdlab import Claim
 
 QUESTION = "Where does gradient descent go, how fast, and where does it end?"
 

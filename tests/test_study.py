@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gdlab import Claim
 from gdlab.errors import UsageError
 from gdlab.launch import study, study_files
-from gdlab import Claim
 
 HERE = Path(__file__).parent.parent
 

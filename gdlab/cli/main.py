@@ -64,7 +64,7 @@ Completion of verbs, groups and choices in bash:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0, 1 (some jobs failed), 2 (usage), 130 (interrupted)."""
+    """Carries out a command line; returns the exit code: 0, 1 (some jobs failed) or 2 (usage)."""
     args = list(sys.argv[1:] if argv is None else argv)
     level = NORMAL
     for flags, value in ((("-q", "--quiet"), QUIET), (("-v", "--verbose"), VERBOSE)):
@@ -88,9 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         screen.fail(f"{raised(error)}; the same command with -v shows more")
         return 1
-    except KeyboardInterrupt:
-        screen.fail("interrupted; what is stored stays, and the same command goes on from there")
-        return 130
 
 
 def _dispatch(args: list[str], screen: Screen) -> int:
