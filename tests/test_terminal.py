@@ -21,7 +21,7 @@ from gdlab.analysis import ranking
 from gdlab.cli import braille
 from gdlab.cli.main import HELP, VERBS, main
 
-GDLAB = [sys.executable, "-c", "import sys; from gdlab.cli.main import main; sys.exit(main())"]
+GDLAB = [sys.executable, "-c", "from gdlab.cli.entry import main; main()"]
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|4[0-8]|9[0-7])[;m]")
 BRAILLE = re.compile("[\u2801-\u28ff]")
@@ -229,6 +229,16 @@ def test_help_names_every_verb_with_an_example_in_60_columns(capsys) -> None:
         ("gdlab show obj", {"objective="}),
         ("gdlab objective=him", {"objective=himmelblau"}),
         ("gdlab -m schedule=pol", {"schedule=polyak", "schedule=polynomial"}),
+        ("gdlab show schedule=po", {"schedule=polyak", "schedule=polynomial"}),
+        ("gdlab show objective=nonsense", set()),
+        ("gdlab --import my_lab ", {"study", "objective="}),
+        ("gdlab --import my_lab show met", {"method="}),
+        ("gdlab --import my", set()),
+        ("gdlab -v study te", {"textbook"}),
+        ("gdlab census objective=him", {"objective=himmelblau"}),
+        ("gdlab study textbook steps", set()),
+        ("gdlab nonsense x", set()),
+        ("gdlab objective=himmelblau 'seed=ra", set()),
     ],
 )
 def test_bash_completes_verbs_groups_and_choices(line, offered, tmp_path) -> None:
@@ -254,6 +264,9 @@ def test_bash_completes_verbs_groups_and_choices(line, offered, tmp_path) -> Non
         },
     )
     assert offered <= set(done.stdout.split()), done.stderr
+    assert not done.stderr  # it would land in the prompt
+    if not offered:
+        assert not done.stdout.strip()
 
 
 def test_a_fault_is_one_line_and_says_how_to_see_more(monkeypatch, capsys) -> None:

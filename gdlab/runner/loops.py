@@ -59,7 +59,7 @@ def segment(
     lanes: Lanes,
     state: State,
     sizes: Float[Array, "N S"],
-    marks: Int[Array, " K+1"],
+    marks: Int[Array, " rows"],
     rows: int,
 ) -> Segment:
     """Runs a block over `rows` record points, or until no lane goes on.
@@ -116,7 +116,7 @@ class _Block:
 
 
 def _bursts(
-    block: _Block, state: State, sizes: Array, marks: Int[Array, " K+1"], rows: Array
+    block: _Block, state: State, sizes: Array, marks: Int[Array, " rows"], rows: Array
 ) -> Segment:
     """Burst after burst of steps that nothing interrupts; what is recorded is looked at afterwards.
 
@@ -192,7 +192,7 @@ def _bursts(
 
 
 def _stretches(
-    block: _Block, state: State, sizes: Array, marks: Int[Array, " K+1"], rows: Array
+    block: _Block, state: State, sizes: Array, marks: Int[Array, " rows"], rows: Array
 ) -> Segment:
     """Record point after record point, each looked at on its way, and the steps between."""
     lanes, K = block.lanes, marks.shape[0] - 1
