@@ -83,6 +83,26 @@ def test_a_descent_is_drawn_and_fits(columns) -> None:
     assert BRAILLE.search(known)
 
 
+@pytest.mark.parametrize(
+    ("columns", "survey"),
+    [
+        (60, ["census", "objective=six_hump_camel", "starts=256", "patience=256"]),
+        (80, ["census", "objective=six_hump_camel", "starts=256", "patience=256"]),
+        (60, ["basins", "resolution=8"]),
+    ],
+)
+def test_a_survey_fits_and_says_where_its_picture_is(columns, survey) -> None:
+    lines = lines_of(on_terminal(columns, *survey))
+    paths = [line.partition(": ")[2] for line in lines if line.startswith(("picture: ", "table: "))]
+    assert len(paths) == (3 if survey[0] == "census" else 2)
+    assert all(Path(path).is_file() for path in paths)
+    assert max(len(line) for line in lines if ": mlruns/" not in line) <= columns
+    if survey[0] == "census":
+        (saddle,) = [line for line in lines if "(0, 0)" in line]  # a zero is a zero, on one line
+        assert saddle.split()[:4] == ["saddle,", "index", "1", "0"]
+        assert ("known" in lines[0]) == (columns == 80)
+
+
 def test_no_color_means_no_colour_and_level_lines_instead() -> None:
     output = on_terminal(60, *POINT, NO_COLOR="1")
     assert not COLOUR.search(output)
