@@ -19,7 +19,8 @@ def checked(function: F) -> F:
     """The function, checked by beartype where an annotation has a shape."""
     hints = dict(function.__annotations__)
     kept = {name: hint for name, hint in hints.items() if SHAPED.search(str(hint))}
-    if not kept:
+    # A constructor takes lists as well, and makes arrays of them.
+    if not kept or function.__name__ == "__init__":
         return function
     function.__annotations__ = kept
     return beartype(function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,3 +163,10 @@ def test_wrong_shapes_are_refused_while_the_tests_run() -> None:
     contours.draw_contours(ax, x, y, np.outer(x, y))
     with pytest.raises(TypeCheckError):
         contours.draw_contours(ax, x, y, np.outer(y, x))
+
+
+def test_the_house_is_drawn_as_it_stands() -> None:
+    """`python docs/draw_house.py` draws it anew."""
+    drawn = (TOP / "docs" / "pictures" / "house.svg").read_text()
+    words = re.findall(r"<text[^>]*>([^<]+)</text>", drawn)
+    assert [word for word in words if word in FLOOR] == [r for rooms in FLOORS for r in rooms]
