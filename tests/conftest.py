@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
-from gdlab import registry
-from gdlab.numerics import configure
+# Before gdlab is imported: the shapes of every call are checked.
+jaxtyping.install_import_hook(("gdlab", "hydra_plugins"), "shapes.checked")
+
+from gdlab import registry  # noqa: E402
+from gdlab.numerics import configure  # noqa: E402
 
 configure(devices=2, x64=True)  # before jax starts
 
-HERE = Path(__file__).parents[1]  # it may be a temporary folder itself
-
 
 @pytest.fixture(autouse=True)
-def nothing_stays() -> Iterator[None]:
+def nothing_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Hydra's version base, a user's modules and what they registered end with their test."""
     from hydra.version import VersionBase
 
@@ -29,7 +30,7 @@ def nothing_stays() -> Iterator[None]:
     VersionBase.instance().version_base = base
     for name in set(sys.modules) - modules:
         file = Path(getattr(sys.modules[name], "__file__", None) or "/")
-        if file.is_relative_to(tempfile.gettempdir()) and not file.is_relative_to(HERE):
+        if file.is_relative_to(tmp_path_factory.getbasetemp()):
             del sys.modules[name]
     own = False
     for kind, found in registry._factories.items():

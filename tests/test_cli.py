@@ -165,7 +165,8 @@ def test_one_run_is_tracked_and_known_the_second_time(capsys) -> None:
     from gdlab.tracking.read import load
 
     args = ["seed=3", "steps=200"]
-    assert gdlab(capsys, *args)[0] == 0
+    code, out, err = gdlab(capsys, *args)
+    assert code == 0, err
     code, out, _ = gdlab(capsys, *args)
     assert code == 0
     assert "already" in out

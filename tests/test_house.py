@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,8 +39,8 @@ OWNERS = {
     },
     "optax": {"types", "methods", "schedules", "runner"},
 }  # fmt: skip
-# Rooms whose names are no module's: the front door, which loads rooms by name when asked.
-DOOR = "__init__"
+# The front doors: `import gdlab`, which loads rooms by name when asked, and `python -m gdlab`.
+DOORS = ("__init__", "__main__")
 
 
 def imports(source: str) -> Iterator[str]:
@@ -78,7 +79,7 @@ def files() -> list[tuple[str, Path]]:
         for path in sorted(HOUSE.rglob("*.py"))
     ]
     plugins = sorted((TOP / "hydra_plugins").rglob("*.py"))
-    return [(room, path) for room, path in own if room != DOOR] + [
+    return [(room, path) for room, path in own if room not in DOORS] + [
         ("hydra_plugins", path) for path in plugins
     ]
 
@@ -148,3 +149,24 @@ def test_every_public_function_says_what_it_computes(room: str, path: Path) -> N
         named = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
         if named and len(node.body) > 3:
             assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+def test_wrong_shapes_are_refused_while_the_tests_run() -> None:
+    """conftest.py has jaxtyping check every call; without it the annotations are only read."""
+    import numpy as np
+    from jaxtyping import TypeCheckError
+
+    from gdlab.figures import contours, style
+
+    _, ax = style.figure()
+    x, y = np.arange(3.0), np.arange(4.0)
+    contours.draw_contours(ax, x, y, np.outer(x, y))
+    with pytest.raises(TypeCheckError):
+        contours.draw_contours(ax, x, y, np.outer(y, x))
+
+
+def test_the_house_is_drawn_as_it_stands() -> None:
+    """`python docs/draw_house.py` draws it anew."""
+    drawn = (TOP / "docs" / "pictures" / "house.svg").read_text()
+    words = re.findall(r"<text[^>]*>([^<]+)</text>", drawn)
+    assert [word for word in words if word in FLOOR] == [r for rooms in FLOORS for r in rooms]

@@ -19,7 +19,7 @@ from rich.text import Text
 from gdlab.cli import braille
 from gdlab.cli.main import HELP, VERBS, main
 
-GDLAB = [sys.executable, "-c", "import sys; from gdlab.cli.main import main; sys.exit(main())"]
+GDLAB = [sys.executable, "-c", "from gdlab.cli.entry import main; main()"]
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|4[0-8]|9[0-7])[;m]")
 BRAILLE = re.compile("[\u2801-\u28ff]")
@@ -79,6 +79,26 @@ def test_a_descent_is_drawn_and_fits(columns) -> None:
     known = on_terminal(columns, *POINT)
     assert "already" in known
     assert BRAILLE.search(known)
+
+
+@pytest.mark.parametrize(
+    ("columns", "survey"),
+    [
+        (60, ["census", "objective=six_hump_camel", "starts=256", "patience=256"]),
+        (80, ["census", "objective=six_hump_camel", "starts=256", "patience=256"]),
+        (60, ["basins", "resolution=8"]),
+    ],
+)
+def test_a_survey_fits_and_says_where_its_picture_is(columns, survey) -> None:
+    lines = lines_of(on_terminal(columns, *survey))
+    paths = [line.partition(": ")[2] for line in lines if line.startswith(("picture: ", "table: "))]
+    assert len(paths) == (3 if survey[0] == "census" else 2)
+    assert all(Path(path).is_file() for path in paths)
+    assert max(len(line) for line in lines if ": mlruns/" not in line) <= columns
+    if survey[0] == "census":
+        (saddle,) = [line for line in lines if "(0, 0)" in line]  # a zero is a zero, on one line
+        assert saddle.split()[:4] == ["saddle,", "index", "1", "0"]
+        assert ("known" in lines[0]) == (columns == 80)
 
 
 def test_no_color_means_no_colour_and_level_lines_instead() -> None:
@@ -186,6 +206,16 @@ def test_help_names_every_verb_with_an_example_in_60_columns(capsys) -> None:
         ("gdlab show obj", {"objective="}),
         ("gdlab objective=him", {"objective=himmelblau"}),
         ("gdlab -m schedule=pol", {"schedule=polyak", "schedule=polynomial"}),
+        ("gdlab show schedule=po", {"schedule=polyak", "schedule=polynomial"}),
+        ("gdlab show objective=nonsense", set()),
+        ("gdlab --import my_lab ", {"study", "objective="}),
+        ("gdlab --import my_lab show met", {"method="}),
+        ("gdlab --import my", set()),
+        ("gdlab -v study te", {"textbook"}),
+        ("gdlab census objective=him", {"objective=himmelblau"}),
+        ("gdlab study textbook steps", set()),
+        ("gdlab nonsense x", set()),
+        ("gdlab objective=himmelblau 'seed=ra", set()),
     ],
 )
 def test_bash_completes_verbs_groups_and_choices(line, offered, tmp_path) -> None:
@@ -211,6 +241,9 @@ def test_bash_completes_verbs_groups_and_choices(line, offered, tmp_path) -> Non
         },
     )
     assert offered <= set(done.stdout.split()), done.stderr
+    assert not done.stderr  # it would land in the prompt
+    if not offered:
+        assert not done.stdout.strip()
 
 
 def test_a_fault_is_one_line_and_says_how_to_see_more(monkeypatch, capsys) -> None:

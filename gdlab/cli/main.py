@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdlab import __version__
+from gdlab.cli import completion
 from gdlab.cli.terminal import NORMAL, QUIET, VERBOSE, Screen
 from gdlab.errors import UsageError
 
@@ -64,7 +65,7 @@ Completion of verbs, groups and choices in bash:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0, 1 (some jobs failed), 2 (usage), 130 (interrupted)."""
+    """Carries out a command line; returns the exit code: 0, 1 (some jobs failed) or 2 (usage)."""
     args = list(sys.argv[1:] if argv is None else argv)
     level = NORMAL
     for flags, value in ((("-q", "--quiet"), QUIET), (("-v", "--verbose"), VERBOSE)):
@@ -88,9 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         screen.fail(f"{raised(error)}; the same command with -v shows more")
         return 1
-    except KeyboardInterrupt:
-        screen.fail("interrupted; what is stored stays, and the same command goes on from there")
-        return 130
 
 
 def _dispatch(args: list[str], screen: Screen) -> int:
@@ -100,7 +98,10 @@ def _dispatch(args: list[str], screen: Screen) -> int:
     if "--help" in args or "-h" in args:
         screen.out.print(HELP, markup=False, end="")
         return 0
-    modules = []
+    if completion.is_query(args):
+        completion.answer(list(VERBS), KINDS, lambda: _by_hydra(args, screen, []))
+        return 0
+    modules: list[str] = []
     while "--import" in args:
         at = args.index("--import")
         if at + 1 == len(args):
@@ -115,10 +116,10 @@ def _dispatch(args: list[str], screen: Screen) -> int:
         from gdlab.registry import suggest
 
         raise UsageError(f"{verb}: no such verb; {suggest(verb, list(VERBS))}; see gdlab --help")
-    if words := _completions(args):
-        print(" ".join(words))
-        if not set(words) <= set(VERBS):
-            return 0  # the first word may be an override as well: Hydra goes on from here
+    return _by_hydra(args, screen, modules)
+
+
+def _by_hydra(args: list[str], screen: Screen, modules: list[str]) -> int:
     from gdlab.cli.hydra_app import launch
 
     # Hydra takes its flags before the overrides only.
@@ -235,33 +236,6 @@ def _report(args: list[str], screen: Screen) -> int:
     size = path.stat().st_size / 1e6
     screen.tell(f"{size:.1f} MB, opens in any browser without a server or network")
     return 0
-
-
-def _completions(args: list[str]) -> list[str]:
-    """What Hydra does not complete: verbs and their words; empty where it knows better.
-
-    Its script asks `gdlab -sc query=SHELL` with the line so far in COMP_LINE.
-    """
-    if len(args) != 2 or args[0] not in ("-sc", "--shell-completion"):
-        return []
-    words = os.environ.get("COMP_LINE", "").split(" ")[1:]
-    if not args[1].startswith("query=") or not words or "=" in words[-1]:
-        return []
-    *before, last = words
-    if not before:
-        return [verb for verb in VERBS if verb.startswith(last)]
-    if len(before) > 1 or before[0] not in VERBS:
-        return []
-    from gdlab.launch import config
-
-    known: list[str] = []
-    if before[0] in ("study", "figures", "report", "ui"):
-        known = [c.name for c in config.studies()]
-    elif before[0] == "list":
-        known = [*KINDS, "studies"]
-    elif before[0] == "show":
-        known = [f"{group}=" for group in (*config.GROUPS, "probe")]
-    return [word for word in known if word.startswith(last)]
 
 
 def _one_name(verb: str, args: list[str]) -> str:

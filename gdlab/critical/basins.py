@@ -53,9 +53,9 @@ class Basins:
 
     objective: str
     axes: tuple[tuple[int, np.ndarray], ...]
-    label: Int[np.ndarray, "r *s"]
+    label: Int[np.ndarray, " r *s"]
     points: list[Verdict]
-    steps: Int[np.ndarray, "r *s"]
+    steps: Int[np.ndarray, " r *s"]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -80,7 +80,7 @@ class Basins:
         return table.sort_values("count", ascending=False, ignore_index=True)
 
     @property
-    def boundary(self) -> Bool[np.ndarray, "r *s"]:
+    def boundary(self) -> Bool[np.ndarray, " r *s"]:
         """Starts with a neighbour that goes elsewhere."""
         out = np.zeros(self.label.shape, bool)
         for axis in range(self.label.ndim):
@@ -121,7 +121,7 @@ def wilson(count: int, n: int, z: float = Z) -> tuple[float, float]:
     return float(max(middle - half, 0) / (1 + zz)), float(min((middle + half) / (1 + zz), 1))
 
 
-def box_dimension(label: Int[np.ndarray, "r *s"]) -> tuple[float, float, pd.DataFrame]:
+def box_dimension(label: Int[np.ndarray, " r *s"]) -> tuple[float, float, pd.DataFrame]:
     """Box dimension D of the boundary between labels: N(s) ~ s^-D, by least squares in logarithms.
 
     N(s) counts the boxes of s starts a side in which a start differs from the next one along an

@@ -52,7 +52,7 @@ class Polished:
     left: Bool[np.ndarray, " m"]
 
 
-def norm(a: Float[np.ndarray, "m *s"]) -> Float[np.ndarray, " m"]:
+def norm(a: Float[np.ndarray, " m *s"]) -> Float[np.ndarray, " m"]:
     """Euclidean norm of each row, safe against overflow and underflow."""
     flat = np.abs(a.reshape(len(a), math.prod(a.shape[1:])))
     largest = flat.max(axis=1, initial=0.0)

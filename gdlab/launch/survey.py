@@ -45,6 +45,7 @@ class Findings:
 
     Attributes:
         experiment: where it was tracked; None where nothing was.
+        folder: where its files lie; None where that is no folder of this machine.
     """
 
     table: pd.DataFrame
@@ -53,6 +54,7 @@ class Findings:
     files: dict[str, bytes] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
+    folder: str | None = None
 
 
 def census(args: Sequence[str]) -> Findings:
@@ -175,6 +177,7 @@ def _tracked(
     settings = Settings.of(given)
     if settings.uri is None:
         return findings
+    from gdlab.tracking.client import local_folder
     from gdlab.tracking.store import open_store
 
     params = {**{f"objective.{k}": v for k, v in given["objective"].items()}, **params}
@@ -202,5 +205,9 @@ def _tracked(
         end_ms=int(time.time() * 1000),
         note="\n\n".join([*findings.summary.splitlines(), *pictures, f"Again: `{again}`"]),
     )
-    open_store(settings.uri, settings.experiment).write([run], force=True)
-    return dataclasses.replace(findings, experiment=settings.experiment)
+    store = open_store(settings.uri, settings.experiment)
+    store.write([run], force=True)
+    folder = local_folder(f"{store.artifact_root.rstrip('/')}/{run_id}/artifacts")
+    return dataclasses.replace(
+        findings, experiment=settings.experiment, folder=folder and str(folder)
+    )

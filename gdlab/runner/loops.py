@@ -60,7 +60,7 @@ def segment(
     lanes: Lanes,
     state: State,
     sizes: Float[Array, "N S"],
-    marks: Int[Array, " M"],
+    marks: Int[Array, " rows"],
     rows: int,
 ) -> Segment:
     """Runs a block over `rows` record points, or until no lane goes on.
@@ -262,7 +262,7 @@ def _square(gtol: Array) -> Array:
 
 
 def _stretches(
-    block: _Block, state: State, sizes: Array, marks: Int[Array, " M"], rows: Any
+    block: _Block, state: State, sizes: Array, marks: Int[Array, " rows"], rows: Any
 ) -> Segment:
     """Record point after record point, each looked at on its way, and the steps between."""
     lanes, K = block.lanes, marks.shape[0] - 1

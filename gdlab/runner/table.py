@@ -30,7 +30,7 @@ class Rows:
         names, shapes: of what a row begins with, in order.
     """
 
-    table: Float[Array, "K+1 L B"]
+    table: Float[Array, "rows L B"]
     names: tuple[str, ...] = field(metadata={"static": True})
     shapes: tuple[tuple[int, ...], ...] = field(metadata={"static": True})
 

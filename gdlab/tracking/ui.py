@@ -140,8 +140,6 @@ def show(
         reach(uri)
         say(views.ui_url(without_user(uri), place.id, view))
         return 0
-    # A terminated process ends its server as well.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         say("starting the MLflow UI (about 15 s) ...")
         with serve(uri, port, say) as server:
@@ -159,8 +157,6 @@ def show(
     except KeyboardInterrupt:
         say("ended")
         return 0
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def free_port(first: int) -> int:

@@ -1,0 +1,5 @@
+"""`python -m gdlab`."""
+
+from gdlab.cli.entry import main
+
+main()
