@@ -121,9 +121,9 @@ class Objective:
         for name, value, takes, shape in (
             ("minimizers", facts.minimizers, "[k, d]", (None, self.dim)),
             ("domain", facts.domain, "[d, 2]", (self.dim, 2)),
-            ("critical_points.x", points and points.x, "[k, d]", (None, self.dim)),
-            ("critical_points.value", points and points.value, "[k]", k),
-            ("critical_points.index", points and points.index, "[k]", k),
+            ("critical_points.x", None if points is None else points.x, "[k, d]", (None, self.dim)),
+            ("critical_points.value", None if points is None else points.value, "[k]", k),
+            ("critical_points.index", None if points is None else points.index, "[k]", k),
         ):
             if value is None or shape is None:
                 continue

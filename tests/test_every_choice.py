@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from gdlab.errors import MissingFact
 from gdlab.launch import build, config
 from gdlab.launch.compose import compose_one
-from gdlab.runner import sweep
+from gdlab.runner import plan, sweep
 from gdlab.types import Facts, Record, Records
 
 STEPS = 16
@@ -196,7 +196,7 @@ def check(
 @pytest.fixture(autouse=True)
 def paths_of_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths are kept in up to three dimensions; here, in all that conf/ has."""
-    monkeypatch.setattr(sweep, "PATH_DIM", 64)
+    monkeypatch.setattr(plan, "PATH_DIM", 64)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -26,7 +26,7 @@ def show(survey: Callable[[Sequence[str]], Findings], args: Sequence[str], scree
     table = found.table
     if "hits" in table:  # of basins, the summary says what the table says
         rows = points(table.head(SHOWN))
-        columns = list(rows)
+        columns = [str(name) for name in rows]
         while _width(rows[columns]) > screen.width and len(columns) > 3:
             columns.remove(next(c for c in reversed(WEIGHT) if c in columns))
         screen.table(rows[columns].to_numpy().tolist(), columns)

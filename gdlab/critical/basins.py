@@ -17,6 +17,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
+from gdlab import numerics
 from gdlab.critical.census import SET, check_domain
 from gdlab.critical.cycles import as_cycle, periods
 from gdlab.critical.evidence import pattern
@@ -153,6 +154,7 @@ def box_dimension(label: Int[np.ndarray, " r *s"]) -> tuple[float, float, pd.Dat
     return D, float(np.sqrt(rest @ rest / (len(x) - 2) / (u @ u))), table
 
 
+@numerics.computing()
 def basins(
     objective: Objective,
     domain: Any = None,
@@ -225,6 +227,7 @@ def basins(
     return Basins(objective.name, named, label.reshape(shape), points, counts)
 
 
+@numerics.computing()
 def assign(
     objective: Objective,
     x: Float[np.ndarray, "n d"],
@@ -394,6 +397,7 @@ def _name(
     return out
 
 
+@numerics.computing()
 def shares_along(
     objective: Objective,
     values: Sequence[float],

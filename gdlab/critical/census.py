@@ -20,6 +20,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import qmc
 
+from gdlab import numerics
 from gdlab.critical.census_result import Census
 from gdlab.critical.completeness import is_smooth, prove
 from gdlab.critical.derivatives import DENSE
@@ -44,6 +45,7 @@ def census(objective: Objective, domain: Any = None, **options: Any) -> pd.DataF
     return take_census(objective, domain, **options).table
 
 
+@numerics.computing()
 def take_census(
     objective: Objective,
     domain: Any = None,

@@ -74,7 +74,6 @@ class Derivatives:
     """
 
     def __init__(self, objectives: Sequence[Objective], owner: Int[np.ndarray, " n"]) -> None:
-        numerics.configure()  # 64 bits, whoever comes first
         first = objectives[0]
         self.f, self.dim, self.has_data = first.f, first.dim, first.data is not None
         self.owner = owner

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from gdlab import numerics
 from gdlab.critical.derivatives import Derivatives
 from gdlab.types import Objective, Record, Verdict
 
@@ -24,6 +25,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@numerics.computing()
 def dwell(
     objective: Objective, record: Record, saddles: Sequence[Verdict], radius: float = 0.1
 ) -> pd.DataFrame:

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gdlab.critical.derivatives import Derivatives
-from gdlab.critical.proof.enclosure import Enclosure, NotCertifiable
+from gdlab.critical.proof.enclosure import Enclosure
 from gdlab.critical.proof.interval import Interval
+from gdlab.critical.proof.primitives import NotCertifiable
 from gdlab.types import Objective
 
 NUMBERS = 2**22  # in an array of intervals, at most
@@ -43,7 +44,7 @@ class Enclosures:
         try:
             if self._enclosure is None:
                 self._enclosure = Enclosure(self.objective)
-                self._width = _width(self._enclosure.program.jaxpr)
+                self._width = _width(self._enclosure.program.f.jaxpr)
             if self._width > NUMBERS:
                 return None
             rows = max(NUMBERS // self._width, 1)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import qmc
 
+from gdlab import numerics
 from gdlab.critical.derivatives import Derivatives
 from gdlab.types import Objective, Verdict
 
@@ -64,6 +65,7 @@ class Euler:
         )
 
 
+@numerics.computing()
 def euler_check(
     objective: Objective,
     box: Float[np.ndarray, "d 2"],

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from gdlab import numerics
 from gdlab.critical.basins import assign
 from gdlab.critical.derivatives import EPS, Derivatives
 from gdlab.critical.lengths import scales, within
@@ -86,6 +87,7 @@ class Landscape:
         return pd.DataFrame(rows, columns=["height", "saddle", "a", "b", "into", "size"])
 
 
+@numerics.computing()
 def landscape(
     objective: Objective, points: Sequence[Verdict], domain: Float[np.ndarray, "d 2"] | None = None
 ) -> Landscape:

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gdlab import numerics
 from gdlab.critical.derivatives import EPS, Derivatives
 from gdlab.critical.polish import Polished, norm
 from gdlab.types import Objective
@@ -46,6 +47,7 @@ class Breaks:
     hessian: Bool[np.ndarray, " m"]
 
 
+@numerics.computing()
 def is_smooth(objective: Objective) -> bool:
     """Whether the program of f has nothing but operations that are smooth where they are finite."""
     data = objective.data
@@ -111,6 +113,7 @@ def directions(d: int) -> Float[np.ndarray, "k d"]:
     return np.concatenate([u, -u])
 
 
+@numerics.computing()
 def find_breaks(
     at: Derivatives,
     objective: Objective,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gdlab import numerics
 from gdlab.critical.cycles import as_cycle, periods
 from gdlab.critical.derivatives import DENSE, Derivatives
 from gdlab.critical.enclosures import Enclosures
@@ -23,7 +24,7 @@ from gdlab.critical.evidence import Evidence, coordinate_units, fading, weigh
 from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import Polished, norm, polish
-from gdlab.critical.proof.krawczyk import certify_verdicts
+from gdlab.critical.proof.certificate import certify_verdicts
 from gdlab.critical.smooth import Breaks, find_breaks
 from gdlab.types import Objective, Verdict
 
@@ -88,14 +89,15 @@ def rules(c: Case) -> list[tuple[Rows, str, str]]:
     ]  # fmt: skip
 
 
+@numerics.computing()
 def judge(
     objective: Objective | Sequence[Objective],
-    x: Float[np.ndarray, "n d"],
+    x: Float[np.ndarray, "*n d"],
     status: Any,
     gtol: Any = 1e-8,
     *,
-    owner: Int[np.ndarray, " n"] | None = None,
-    tail: Float[np.ndarray, "n m d"] | None = None,
+    owner: Int[np.ndarray, " points"] | None = None,
+    tail: Float[np.ndarray, "points m d"] | None = None,
     certified: bool | str = "auto",
 ) -> list[Verdict]:
     """Judges n end points at once.
@@ -103,7 +105,7 @@ def judge(
     Args:
         objective: of all points; or several of one structure (the same f and shapes, their own
             numbers and facts), with `owner` saying whose each point is.
-        x: the end points.
+        x: the end points, or one.
         status: how each descent ended `[n]`: `converged`, `budget` or `diverged`.
         gtol: tolerance on ||grad f|| that the descents had, one number or `[n]`.
         owner: position in the objectives of each point's.

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -54,7 +55,7 @@ PAPER: Any = {
     "axes.titlepad": 4.0,
     "axes.labelpad": 2.0,
     "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.cycler(color=COLOURS, linestyle=DASHES),
+    "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
     "lines.linewidth": 1.1,
     "lines.markersize": 4.0,
     "patch.linewidth": 0.6,

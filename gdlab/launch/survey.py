@@ -177,7 +177,6 @@ def _tracked(
     settings = Settings.of(given)
     if settings.uri is None:
         return findings
-    from gdlab.tracking.client import local_folder
     from gdlab.tracking.store import open_store
 
     params = {**{f"objective.{k}": v for k, v in given["objective"].items()}, **params}
@@ -207,7 +206,6 @@ def _tracked(
     )
     store = open_store(settings.uri, settings.experiment)
     store.write([run], force=True)
-    folder = local_folder(f"{store.artifact_root.rstrip('/')}/{run_id}/artifacts")
-    return dataclasses.replace(
-        findings, experiment=settings.experiment, folder=folder and str(folder)
-    )
+    folder = store.run_folder(store.run_ids([run_id])[run_id])
+    place = None if folder is None else str(folder / "artifacts")
+    return dataclasses.replace(findings, experiment=settings.experiment, folder=place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -170,6 +170,10 @@ def _bohachevsky(x: Float[Array, " d"]) -> Float[Array, ""]:
     return a * a + 2.0 * b * b + waves
 
 
+def _slope(c: float, a: float, w: float, t: np.ndarray) -> np.ndarray:
+    return 2 * c * t + a * w * np.sin(w * t)
+
+
 @lru_cache(maxsize=1)
 def _bohachevsky_points(side: float) -> CriticalPoints:
     """Pairs of roots of 2 c t + a w sin(w t), whose turns are where a w^2 cos(w t) = -2 c."""
@@ -177,7 +181,7 @@ def _bohachevsky_points(side: float) -> CriticalPoints:
     for c, a, w in ((1.0, 0.3, 3 * np.pi), (2.0, 0.4, 4 * np.pi)):
         turn, k = np.arccos(-2 * c / (a * w * w)), 2 * np.pi * np.arange(40)
         turns = np.concatenate([k + turn, k + 2 * np.pi - turn]) / w
-        t = odd_roots(lambda t, c=c, a=a, w=w: 2 * c * t + a * w * np.sin(w * t), turns, side)
+        t = odd_roots(partial(_slope, c, a, w), turns, side)
         roots.append(t)
         values.append(c * t * t + a * (1 - np.cos(w * t)))
         curvatures.append(2 * c + a * w * w * np.cos(w * t))

@@ -29,7 +29,8 @@ SUMS = """
     argmax argmin dot_general reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
 """
 CONTROL = """
-    closed_call cond core_call custom_jvp_call custom_vjp_call custom_vmap_call jit pjit scan while remat checkpoint
+    closed_call cond core_call custom_jvp_call custom_vjp_call custom_vmap_call jit pjit scan while
+    remat checkpoint
 """
 SAFE = frozenset(" ".join((ELEMENTWISE, MOVES, SUMS, CONTROL)).split())
 

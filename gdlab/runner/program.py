@@ -250,7 +250,7 @@ def held_in_unit(
     size: Array,
     unit: Array,
 ) -> tuple[State, Array]:
-    """As `held`, where |g|^2 is a sum over many coordinates: one sum a step, in a unit that follows.
+    """As `held`, where |g|^2 is a sum over many coordinates: a sum a step, in a unit that follows.
 
     The unit is a power of two in which |g|^2 is far from overflow and underflow, unless |g| changes
     by 90 orders of magnitude in one step (by 10 in float32): then the lane stops here.

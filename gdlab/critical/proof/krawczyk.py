@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gdlab import numerics
 from gdlab.critical.proof import interval as iv
 from gdlab.critical.proof.enclosure import Boxes, Enclosure
 from gdlab.critical.proof.inertia import morse_index
@@ -86,6 +87,7 @@ def decide(
     return Decision(inside(K, lo, hi), none, morse_index(H))
 
 
+@numerics.computing()
 def certify(
     objective: Objective | Enclosure,
     x: Float[np.ndarray, "m d"],

@@ -59,13 +59,13 @@ class Derivatives:
 
 
 @lru_cache(maxsize=256)
+@numerics.computing()
 def trace(f: Callable[..., Any], dim: int, shapes: Shapes) -> Program:
     """The program of f(x), or of f(data, x) with data of these shapes.
 
     Raises:
         NotCertifiable: it uses what has no interval form.
     """
-    numerics.configure()  # 64 bits, whoever comes first
     rules: list[str] = []
 
     def given(x: Any, *data: Any) -> Any:
@@ -90,6 +90,7 @@ def trace(f: Callable[..., Any], dim: int, shapes: Shapes) -> Program:
 
 
 @lru_cache(maxsize=256)
+@numerics.computing()
 def differentiate(f: Callable[..., Any], dim: int, shapes: Shapes) -> Derivatives:
     """The programs of the derivatives of what `trace` returns; raises as it does."""
     own, arguments = trace(f, dim, shapes).own, _arguments(dim, shapes)
