@@ -184,9 +184,12 @@ class Step(NamedTuple):
     seen: Mapping[str, Array]
 
     def gg(self, unit: Any = 1.0) -> Array:
-        """|unit g|^2, not a number where f is not."""
-        g = self.g if isinstance(self.g, tuple) else (self.g,)
-        gg = probes.dot(*2 * (tuple(gi * unit for gi in g),))
+        """|unit g|^2 of one lane, or of each of a block; not a number where f is not."""
+        if isinstance(self.g, tuple):
+            first, *others = ((gi * unit) ** 2 for gi in self.g)
+            gg = sum(others, first)
+        else:
+            gg = jnp.sum((self.g * unit) ** 2, axis=0)  # the last axis, if two, is that of lanes
         return gg + 0 * (self.value + gg)
 
     def going(self, gtol: Array) -> Array:
