@@ -20,7 +20,7 @@ FINAL = ("loss", "grad_norm", "gap", "distance", "f_evals", "grad_evals", "hvp_e
 LOG10 = ("loss", "grad_norm", "gap", "step_size")
 QUANTILES = {"q10": 0.1, "q90": 0.9}
 
-BAD = ("loss", "gap")  # infinite of a descent that diverged
+BAD = ("loss", "gap", "grad_norm")  # infinite of a descent that diverged
 
 Curve = tuple[np.ndarray, np.ndarray]
 
