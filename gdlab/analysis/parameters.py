@@ -46,17 +46,14 @@ def role(key: str) -> Role:
 def varying(params: Sequence[Params]) -> list[str]:
     """The keys in which runs differ and that count, seeds last."""
     keys = dict.fromkeys(key for row in params for key in row)
-    differ = [k for k in keys if len({_cell(row, k) for row in params}) > 1]
+    differ = [k for k in keys if len(_cells(params, k)) > 1]
     return sorted(differ, key=lambda key: key == "seed")
 
 
 def several(params: Sequence[Params]) -> list[str]:
     """The keys that have more than one value, seed last: names and dashboards lead with them."""
-    values: dict[str, set[str]] = {}
-    for row in params:
-        for key in row:
-            values.setdefault(key, set()).add(_cell(row, key))
-    found = [key for key, seen in values.items() if len(seen) > 1]
+    keys = dict.fromkeys(key for row in params for key in row)
+    found = [key for key in keys if len(_cells([row for row in params if key in row], key)) > 1]
     return sorted(found, key=lambda key: key == "seed")
 
 
@@ -131,6 +128,12 @@ def of_runs(runs: pd.DataFrame) -> list[dict[str, Any]]:
 def _is_parameter(column: str) -> bool:
     group, dot, _ = column.partition(".")
     return column in TOP or bool(dot and group in GROUPS)
+
+
+def _cells(params: Sequence[Params], key: str) -> set[str]:
+    """The different values of a key; jobs share most of theirs, and one object is read once."""
+    objects = {id(row.get(key, MISSING)): row for row in params}
+    return {_cell(row, key) for row in objects.values()}
 
 
 def _cell(row: Params, key: str) -> str:
