@@ -573,6 +573,7 @@ def test_other_launchers_under_the_sweeper(tmp_path: Path, launcher: list[str]) 
 
 
 @pytest.mark.plugins
+@pytest.mark.filterwarnings("ignore:.*declarative_base")  # Optuna 2.10's own
 def test_optuna_on_top(app: Any) -> None:
     """Each round of an optimizing sweeper is one batch of `n_jobs` lanes."""
     task = Task()
@@ -593,6 +594,7 @@ def test_optuna_on_top(app: Any) -> None:
 
 
 @pytest.mark.plugins
+@pytest.mark.filterwarnings("ignore:.*declarative_base")  # Optuna 2.10's own
 def test_optuna_goes_on_where_a_trial_fails(app: Any) -> None:
     task = Task()
     app(

@@ -37,7 +37,7 @@ def surface(
     return grid.index.to_numpy(), grid.columns.to_numpy(), grid.to_numpy()
 
 
-def farthest(values: Float[np.ndarray, " n"], expected: float) -> float:
+def farthest(values: Float[np.ndarray, " n"] | pd.Series, expected: float) -> float:
     """The value that is farthest from what is expected."""
     values = np.asarray(values)
     return float(values[np.argmax(np.abs(values - expected))])
