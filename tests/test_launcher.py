@@ -35,6 +35,15 @@ from omegaconf import OmegaConf
 from gdlab.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
+# Hydra's own suites start apps without a version base.
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:[\\s]*Future Hydra versions will no longer change:UserWarning"
+    ),
+    pytest.mark.filterwarnings(
+        "ignore:[\\s]*The version_base parameter is not specified:UserWarning"
+    ),
+]
 
 
 def test_discovery() -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from gdlab.cli.main import main
 from gdlab.errors import UsageError
+from gdlab.launch.described import sweep_id
+from gdlab.launch.settings import Settings
 from gdlab.tracking import keys, read
 from gdlab.tracking.address import address, scrubbed, shown, sqlite_path, sqlite_uri
 from gdlab.tracking.client import ClientStore
@@ -124,14 +126,10 @@ def test_a_password_is_in_nothing_that_is_kept(folder: Path, capsys) -> None:
     word = "tracking.uri=sqlite:////tmp/none/a.db?password=geheim"
     assert main([*line[:2], word]) == 2
     assert "geheim" not in "".join(capsys.readouterr())
-    from gdlab.launch import campaign
-
     secret = "++tracking.uri=postgresql://me:geheim@host/db"
-    settings = campaign.Settings(command=f"gdlab {secret} steps=5")
-    same = campaign.Settings()
-    assert campaign._sweep_id(settings, [[secret, "steps=5"]]) == campaign._sweep_id(
-        same, [["steps=5"]]
-    )
+    settings = Settings(command=f"gdlab {secret} steps=5")
+    same = Settings()
+    assert sweep_id(settings, [[secret, "steps=5"]]) == sweep_id(same, [["steps=5"]])
 
 
 @pytest.mark.parametrize(

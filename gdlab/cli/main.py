@@ -15,6 +15,7 @@ from gdlab import __version__
 from gdlab.cli import completion
 from gdlab.cli.terminal import NORMAL, QUIET, VERBOSE, Screen
 from gdlab.errors import UsageError
+from gdlab.tracking.address import shown
 
 HELP = """\
 gdlab: a laboratory for gradient descent
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         if level >= VERBOSE and error.__cause__ is not None:
             screen.trace(error.__cause__)
-        screen.fail(str(error))
+        screen.fail(shown(str(error)))
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         from gdlab.registry import raised
 
-        screen.fail(f"{raised(error)}; the same command with -v shows more")
+        screen.fail(f"{shown(raised(error))}; the same command with -v shows more")
         return 1
 
 

@@ -73,8 +73,10 @@ class Sheet:
     ) -> RunData:
         now = int(time.time() * 1000)
         study = {keys.STUDY: self.settings.study} if self.settings.study else {}
+        derived = keys.run_id_for(self.settings.experiment, built.key)
+        run_id = self._run_id(built)
         return RunData(
-            run_id=self._run_id(built),
+            run_id=run_id,
             name=describe.run_name(built.params, self.swept),
             params=describe.params_text(built.params),
             tags={
@@ -83,6 +85,8 @@ class Sheet:
                 **keys.curves_tag(self.settings.curves(built.params)),
                 keys.COMMAND: address.shown(" ".join(overrides)),
                 **study,
+                # Tables are ordered by the derived id, whatever the store calls the run.
+                **({keys.RUN_KEY: derived} if run_id != derived else {}),
                 **provenance(),
                 **self.shown,
                 **tags,

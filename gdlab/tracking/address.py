@@ -18,6 +18,8 @@ FILE, FILE_QUERY = "file:", "uri=true"
 _SECRET_OPTION = re.compile(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret)\w*=)[^&\s'\"]+")
 # User and password reach to the last @ of a word: a password may hold / and @ by mistake.
 _USERINFO = re.compile(r"(\w[\w+.-]*:/{0,3})([^\s/:@'\"]*):\S+@")
+# The same where the scheme was forgotten: user:password@host.
+_BARE_USERINFO = re.compile(r"([^\s/:@'\"]+):(?!/)\S+@")
 
 
 def address(uri: str | None = None) -> str:
@@ -57,13 +59,13 @@ def sqlite_path(uri: str) -> Path:
         path, options = unquote(path.removeprefix(FILE)), ""
     if not path or path == ":memory:":
         raise UsageError(
-            f"tracking.uri={uri}: takes a file that outlives this process; "
+            f"tracking.uri={shown(uri)}: takes a file that outlives this process; "
             "give sqlite:///mlflow.db or another path"
         )
     if options:
         raise UsageError(
-            f"tracking.uri={uri}: takes no options (?{options}); if ? belongs to the path, give "
-            f"{sqlite_uri(Path(f'{path}?{options}'))}"
+            f"tracking.uri={shown(uri)}: takes no options; if ? belongs to the path, give "
+            f"{shown(sqlite_uri(Path(f'{path}?{options}')))}"
         )
     return Path(path).absolute()
 
@@ -83,7 +85,8 @@ def artifact_root(folder: Path) -> str:
 
 def shown(uri: str) -> str:
     """The address with `***` for its password and tokens: the form for messages, tags and files."""
-    return _SECRET_OPTION.sub(r"\1***", _USERINFO.sub(r"\1\2:***@", uri))
+    masked = _BARE_USERINFO.sub(r"\1:***@", _USERINFO.sub(r"\1\2:***@", uri))
+    return _SECRET_OPTION.sub(r"\1***", masked)
 
 
 def without_user(uri: str) -> str:
