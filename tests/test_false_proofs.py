@@ -508,7 +508,8 @@ def test_elementary_functions_hold_the_exact_value(name: str) -> None:
 )
 def test_levels(f: Z, low: float, high: float, level: int) -> None:
     enclosure = Enclosure(Objective(lambda x: f(x[0]), 1))
-    assert enclosure.level(np.array([[low]]), np.array([[high]])).tolist() == [level]
+    lo, hi = np.array([[low]], float), np.array([[high]], float)
+    assert enclosure.level(lo, hi).tolist() == [level]
 
 
 def test_the_index_is_that_of_the_matrix() -> None:
@@ -552,7 +553,8 @@ def say(f: Z, z: float) -> Any:
 @pytest.mark.parametrize(
     ("f", "z", "words"),
     [
-        (lambda z: z**2 - jnp.where(z > 0, 1.0, 0.0), 0.0, "may have a jump"),
+        (lambda z: z**2 - jnp.where(z > 0, 1.0, 0.0), 0.0, "f jumps here"),
+        (lambda z: z**2 - jnp.where(z > 1e-9, 1.0, 0.0), 0.0, "may have a jump"),
         (wrong_slope, 0.25, "derivative rule (wrong_slope) is not that of f"),
         (wrong_back, 0.25, "derivative rule (wrong_back) is not that of f"),
         (wrong_curvature, 0.0, "has index 0"),
@@ -562,7 +564,7 @@ def test_a_verdict_says_what_speaks_against_it(f: Z, z: float, words: str) -> No
     v = say(f, z)
     assert words in v.note
     assert not v.certified
-    assert not v.stable
+    assert not v.stable or v.kind == "not_critical"
 
 
 def test_a_proof_settles_what_rounding_does_not() -> None:
@@ -577,7 +579,7 @@ def test_a_proof_settles_what_rounding_does_not() -> None:
 @pytest.mark.parametrize(
     ("f", "domain", "n", "words"),
     [
-        (lambda z: z**2 - jnp.where(z > 0, 1.0, 0.0), (-1, 1.3), 1, "may have a jump"),
+        (lambda z: z**2 - jnp.where(z > 0, 1.0, 0.0), (-1, 1.3), 0, "may have a jump"),
         (lambda z: (z - z.astype(int) - 1e-5) ** 2, (0.3, 1.00002), 1, "may have a jump"),
         (wrong_slope, (-1, 1.1), 1, "its own derivative rule (wrong_slope)"),
         (lambda z: jnp.where(z == 0, 1.0, jnp.sin(z) / z), (-3, 3.1), None, "may have a jump"),
