@@ -567,6 +567,25 @@ def test_a_verdict_says_what_speaks_against_it(f: Z, z: float, words: str) -> No
     assert not v.stable or v.kind == "not_critical"
 
 
+def rightly(z: Any) -> Any:
+    return jax.nn.softplus(z) - 0.5 * z + jax.nn.relu(z + 9) - jax.lax.stop_gradient(z * 0) - z
+
+
+@pytest.mark.parametrize("d", [4, 40, 600])
+@pytest.mark.parametrize(
+    ("f", "at", "right"),
+    [(wrong_slope, 0.25, False), (wrong_back, 0.25, False), (wrong_gradient, 0.25, False),
+     (wrong_softplus, 0.25, False), (rightly, 0.0, True)],
+)  # fmt: skip
+def test_a_gradient_is_held_against_f(f: Z, at: float, right: bool, d: int) -> None:
+    objective = Objective(lambda x: f(x[0]) + jnp.sum(x[1:] ** 2), d)
+    x = np.zeros((1, d))
+    x[0, 0] = at
+    (v,) = judge(objective, x, "converged", certified=False)
+    assert v.stable == right
+    assert ("not that of f" in v.note) != right
+
+
 def test_a_proof_settles_what_rounding_does_not() -> None:
     """Eigenvalues 2e10 and 2: the smaller one is within the rounding error of the other."""
     f = Objective(

@@ -25,7 +25,7 @@ from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import Polished, norm, polish
 from gdlab.critical.proof.certificate import certify_verdicts
-from gdlab.critical.smooth import Breaks, find_breaks
+from gdlab.critical.smooth import WRONG, Breaks, find_breaks
 from gdlab.types import Objective, Verdict
 
 CLOSE = 1e-9  # distance to the root, relative to the point's length, at which a point is critical
@@ -193,6 +193,7 @@ def _judge_dense(
         negative=np.zeros(0, int), null=np.zeros(0, int), dim=x.shape[1],
     )  # fmt: skip
     which, stable = _decide(at, case, p, evidence, points, scale)
+    stable &= ~breaks.rule
     names = np.array([kind for _, kind, _ in rules(case)])[which]
     notes = [note for _, _, note in rules(case)]
     whole = case.critical & np.isin(names, CRITICAL) & case.finite[2] & ~breaks.hessian
@@ -207,6 +208,8 @@ def _judge_dense(
                 note = "signs of the eigenvalues: in scaled variables"
             if moved[k] > 0.1 * scale[k]:
                 note = f"the critical point lies {moved[k]:.1e} from where the descent ended"
+            if breaks.rule[k]:
+                note = WRONG
             out.append(
                 Verdict(
                     name, p.x[k], float(p.value[k]), float(grad_norm[k]), float(before[k]),
