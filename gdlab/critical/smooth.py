@@ -176,6 +176,8 @@ def find_breaks(
         jump = _jumps(value, p.value, steepest * scale)
         kink = (slope[ULPS] > 4e-3 * slope[FAR]) & (slope[FAR] > 0)
         kink &= slope[ULPS] > 1e5 * EPS * np.abs(p.value) / scale
+        # What no Hessian explains farther off either; else it is noise of cancellation.
+        kink &= ~(bent[MIDDLE] * MIDDLE * scale < 0.3 * slope[ULPS])
         # Where g is no better than H s: the Hessian explains no more at 1e-7 than at 1e-5.
         curved = np.maximum(norm(p.H), slope[MIDDLE] / (MIDDLE * scale))
         suspect = (bent[MIDDLE] > 0.02 * curved) & (bent[MIDDLE] > 0.1 * bent[FAR])

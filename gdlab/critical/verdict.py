@@ -25,6 +25,7 @@ from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import Polished, norm, polish
 from gdlab.critical.proof.certificate import certify_verdicts
+from gdlab.critical.secants import replace_noise
 from gdlab.critical.smooth import WRONG, Breaks, find_breaks
 from gdlab.types import Objective, Verdict
 
@@ -179,7 +180,9 @@ def _judge_dense(
     before = norm(at.gradients(ends, points)[1])
     small = before <= SMALL * gtol[points]
     p, evidence = _polished(at, enclosures, ends, points, scale, small)
+    replaced = replace_noise(at, objectives[0], p, evidence, points, scale)
     breaks = find_breaks(at, objectives[0], p, points, scale)
+    breaks.hessian &= ~replaced
     moved = norm(p.x - ends)
     arrived = (status[points] == "converged") | (before <= gtol[points])
     arrived |= _critical(p, evidence, scale, 1.0) & (moved <= CLOSE * scale)
