@@ -308,3 +308,10 @@ def test_dwell_time_at_a_strict_saddle(eps: float) -> None:
     assert table["index"].item() == 1
     # f''' = 0 and the quartic term is small within the radius: theory to within two steps.
     assert abs(table["dwell"].item() - table["predicted"].item()) < 2
+
+
+def test_a_census_sees_a_point_where_rounding_spoils_derivatives() -> None:
+    """sinc: tan(pi x) = pi x four times, and 0, where sin(x) / x has lost its digits."""
+    points = take_census(Objective(lambda x: jnp.sinc(x[0]), 1), [(-3, 3.1)], seconds=3).points
+    assert sorted(v.kind for v in points) == ["maximum"] * 3 + ["minimum"] * 2
+    assert min(abs(v.x[0]) for v in points) < 1e-8

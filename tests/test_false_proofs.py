@@ -4,12 +4,13 @@ proved. Where a proof is possible it must be found, too, or these tests would pa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import exact
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import mpmath
 import numpy as np
 import pytest
@@ -28,6 +29,14 @@ from gdlab.types import Objective
 
 # No warning of NumPy's leaves a proof.
 pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Shapes are not checked where that takes ten times as long as what is tested."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 # 1. Polynomials of floating-point coefficients, against Sturm's theorem in fractions.
@@ -93,8 +102,9 @@ def held_against_sturm(c: np.ndarray, low: float, high: float) -> bool:
     return proof.complete
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("seed", "n"), [(0, 80), pytest.param(1, 1500, marks=pytest.mark.slow)], ids=["few", "many"]
+    ("seed", "n"), [(0, 40), pytest.param(1, 400, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_polynomials(seed: int, n: int) -> None:
     cases = polynomial_cases(seed, n)
@@ -102,9 +112,10 @@ def test_polynomials(seed: int, n: int) -> None:
     assert np.mean(complete) > 0.5
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_border_an_ulp_beside_a_root_ends() -> None:
     rng = np.random.default_rng(7)
-    for _ in range(12):
+    for _ in range(4):
         roots = rng.uniform(-1, 1, 7)
         c, root = integral(from_roots(roots)), float(roots.min())
         for low in (np.nextafter(root, -2), root, np.nextafter(root, 2)):
@@ -121,10 +132,11 @@ def circle_and_line(data: Mapping[str, Any], x: Any) -> Any:
     return size * (u * u + v * v - r * r) * (v - h)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_circles_and_lines() -> None:
     """(u^2 + v^2 - r^2)(v - h): two points, and two where the line meets the circle."""
     rng, complete = np.random.default_rng(3), 0
-    for k in range(24):
+    for k in range(12):
         a, b, angle, r = rng.uniform([-1, -1, 0, 0.5], [1, 1, 6.28, 2])
         h = r * (1.0 if k % 6 == 5 else rng.choice([0.2, 0.7, 0.999, 1.001, 1.5]))
         size = 10.0 ** rng.integers(-12, 13)
@@ -139,24 +151,25 @@ def test_circles_and_lines() -> None:
             assert sorted(proof.index) == ([0, 1, 1, 2] if h < r else [1, 1])[
                 : len(proof.roots)
             ] or (h > r and len(proof.roots) == 2)
-    assert complete >= 16
+    assert complete >= 8
 
 
 def slanted(data: Mapping[str, Any], x: Any) -> Any:
     return horner(data["p"], x[0] + 2 * x[1]) + horner(data["q"], x[0] - x[1])
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_slanted_products() -> None:
     """P(x + 2y) + Q(x - y) has a point for each pair of roots of P' and Q'."""
     rng, complete = np.random.default_rng(4), 0
-    for _ in range(12):
+    for _ in range(6):
         p, q = (integral(from_roots(rng.uniform(-1, 1, 3))) for _ in range(2))
         proof = prune(Objective(slanted, 2, {"p": p, "q": q}), np.array([[-3.0, 3.1]] * 2))
         slopes = [exact.derivative(exact.polynomial(c)) for c in (p, q)]
         complete += proof.complete
         if proof.complete:
             assert len(proof.roots) == math.prod(exact.count(s, -9, 9) for s in slopes)
-    assert complete >= 8
+    assert complete >= 4
 
 
 # 3. Trigonometric functions, against the closed form.
@@ -446,8 +459,9 @@ def expression(rng: np.random.Generator) -> Z:
     return f
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("seed", "n"), [(11, 60), pytest.param(12, 1000, marks=pytest.mark.slow)], ids=["few", "many"]
+    ("seed", "n"), [(11, 30), pytest.param(12, 300, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_random_expressions(seed: int, n: int) -> None:
     """A complete proof means as many changes of sign of the slope as points, and no jump."""
@@ -508,7 +522,8 @@ def test_elementary_functions_hold_the_exact_value(name: str) -> None:
 )
 def test_levels(f: Z, low: float, high: float, level: int) -> None:
     enclosure = Enclosure(Objective(lambda x: f(x[0]), 1))
-    assert enclosure.level(np.array([[low]]), np.array([[high]])).tolist() == [level]
+    lo, hi = np.array([[low]], float), np.array([[high]], float)
+    assert enclosure.level(lo, hi).tolist() == [level]
 
 
 def test_the_index_is_that_of_the_matrix() -> None:
@@ -552,17 +567,41 @@ def say(f: Z, z: float) -> Any:
 @pytest.mark.parametrize(
     ("f", "z", "words"),
     [
-        (lambda z: z**2 - jnp.where(z > 0, 1.0, 0.0), 0.0, "may have a jump"),
+        (lambda z: z**2 - jnp.where(z > 0, 1.0, 0.0), 0.0, "f jumps here"),
+        (lambda z: z**2 - jnp.where(z > 1e-9, 1.0, 0.0), 0.0, "may have a jump"),
         (wrong_slope, 0.25, "derivative rule (wrong_slope) is not that of f"),
         (wrong_back, 0.25, "derivative rule (wrong_back) is not that of f"),
-        (wrong_curvature, 0.0, "has index 0"),
     ],
 )
 def test_a_verdict_says_what_speaks_against_it(f: Z, z: float, words: str) -> None:
     v = say(f, z)
     assert words in v.note
     assert not v.certified
-    assert not v.stable
+    assert not v.stable or v.kind == "not_critical"
+
+
+def test_a_wrong_curvature_is_replaced_by_that_of_f() -> None:
+    v = say(wrong_curvature, 0.0)
+    assert (v.kind, v.certified) == ("minimum", True)
+
+
+def rightly(z: Any) -> Any:
+    return jax.nn.softplus(z) - 0.5 * z + jax.nn.relu(z + 9) - jax.lax.stop_gradient(z * 0) - z
+
+
+@pytest.mark.parametrize("d", [4, 40, 600])
+@pytest.mark.parametrize(
+    ("f", "at", "right"),
+    [(wrong_slope, 0.25, False), (wrong_back, 0.25, False), (wrong_gradient, 0.25, False),
+     (wrong_softplus, 0.25, False), (rightly, 0.0, True)],
+)  # fmt: skip
+def test_a_gradient_is_held_against_f(f: Z, at: float, right: bool, d: int) -> None:
+    objective = Objective(lambda x: f(x[0]) + jnp.sum(x[1:] ** 2), d)
+    x = np.zeros((1, d))
+    x[0, 0] = at
+    (v,) = judge(objective, x, "converged", certified=False)
+    assert v.stable == right
+    assert ("not that of f" in v.note) != right
 
 
 def test_a_proof_settles_what_rounding_does_not() -> None:
@@ -577,7 +616,7 @@ def test_a_proof_settles_what_rounding_does_not() -> None:
 @pytest.mark.parametrize(
     ("f", "domain", "n", "words"),
     [
-        (lambda z: z**2 - jnp.where(z > 0, 1.0, 0.0), (-1, 1.3), 1, "may have a jump"),
+        (lambda z: z**2 - jnp.where(z > 0, 1.0, 0.0), (-1, 1.3), 0, "may have a jump"),
         (lambda z: (z - z.astype(int) - 1e-5) ** 2, (0.3, 1.00002), 1, "may have a jump"),
         (wrong_slope, (-1, 1.1), 1, "its own derivative rule (wrong_slope)"),
         (lambda z: jnp.where(z == 0, 1.0, jnp.sin(z) / z), (-3, 3.1), None, "may have a jump"),

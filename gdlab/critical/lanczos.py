@@ -25,6 +25,7 @@ from gdlab.critical.evidence import TINY, pattern
 from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import levenberg, norm
+from gdlab.critical.smooth import FAR, MIDDLE, WRONG, contradicts, directions, has_rules
 from gdlab.types import Objective, Verdict
 
 EACH = 6  # eigenvalues at each end
@@ -111,6 +112,7 @@ def judge_large(
         note = "the gradient is small, but polishing finds no critical point beside it"
         return leave("plateau", note, moved)
     kind, index, null = spectrum.classify(d, 1.0)
+    wrong = has_rules(objectives[0]) and _contradicts(at, y, low, scale, point)
     stable = all(spectrum.classify(d, t) == (kind, index, null) for t in (0.1, 10.0))
     sides = np.abs(spectrum.values)
     rise = float(sides[sides > spectrum.error].min(initial=np.inf)) * scale**2
@@ -126,8 +128,9 @@ def judge_large(
     return Verdict(
         kind, y, low, size, before, index, moved, spectrum.values, spectrum.error, null, is_low,
         int(reached[0]) if reached[0] >= 0 else None,
-        stable=stable and (spectrum.sure or kind != "saddle"),
-        method="dense" if spectrum.whole else "lanczos", note=spectrum.note(kind, index, null),
+        stable=stable and (spectrum.sure or kind != "saddle") and not wrong,
+        method="dense" if spectrum.whole else "lanczos",
+        note=WRONG if wrong else spectrum.note(kind, index, null),
     )  # fmt: skip
 
 
@@ -159,6 +162,16 @@ def _jumps(at: Derivatives, x: np.ndarray, value: float, g: np.ndarray, point: i
     step = float(np.abs(near_f - value).max())
     jump = step > 1e4 * EPS * abs(value) + 640 * EPS * scale * steepest
     return kink or (jump and step > 0.1 * float(np.abs(far_f - value).max()))
+
+
+def _contradicts(at: Derivatives, x: np.ndarray, value: float, scale: float, point: int) -> bool:
+    """Whether f rises otherwise than its gradient says, along a few directions."""
+    u, rises, ahead = directions(len(x)), {}, {}
+    for r in (MIDDLE, FAR):
+        f, g = at.gradients(x + r * scale * u, np.full(len(u), point))
+        rises[r], ahead[r] = f[None] - value, np.sum(g * u, axis=1)[None]
+    one = np.ones(1)
+    return bool(contradicts(rises, ahead, scale * one, abs(value) * one)[0])
 
 
 def _operator(at: Derivatives, x: np.ndarray, point: int) -> LinearOperator:

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 from jaxtyping import Bool, Float, Int
 
 from gdlab import numerics
@@ -26,6 +27,7 @@ from gdlab.types import Objective
 
 ULPS = 8 * EPS  # the short distance, relative to the point's length
 MIDDLE, FAR = 1e-7, 1e-5  # the long ones
+WRONG = "f rises otherwise than its gradient says: its derivative rule is not that of f"
 DIRECTIONS = 24  # at least, from two dimensions on
 
 SMOOTH = {
@@ -40,34 +42,55 @@ CALLS = {"closed_call", "core_call", "jit", "pjit", "remat", "checkpoint", "cust
 
 @dataclass
 class Breaks:
-    """What jumps at each point: f, its gradient, its Hessian."""
+    """What jumps at each point: f, its gradient, its Hessian; and whether f rises there otherwise
+    than its gradient says (`rule`), as where a derivative rule of the user's own is wrong."""
 
     value: Bool[np.ndarray, " m"]
     gradient: Bool[np.ndarray, " m"]
     hessian: Bool[np.ndarray, " m"]
+    rule: Bool[np.ndarray, " m"]
+
+
+def is_smooth(objective: Objective) -> bool:
+    """Whether the program of f has nothing but operations that are smooth where they are finite."""
+    return _looked_at(objective)[0]
+
+
+def has_rules(objective: Objective) -> bool:
+    """Whether the program of f brings derivative rules of its own, or stops gradients."""
+    return _looked_at(objective)[1]
 
 
 @numerics.computing()
-def is_smooth(objective: Objective) -> bool:
-    """Whether the program of f has nothing but operations that are smooth where they are finite."""
+def _looked_at(objective: Objective) -> tuple[bool, bool]:
     data = objective.data
     shapes = None
     if data is not None:
         names = sorted(data)
         arrays = [np.asarray(data[name]) for name in names]
         shapes = tuple((n, a.shape, a.dtype) for n, a in zip(names, arrays, strict=True))
-    return _is_smooth(objective.f, objective.dim, shapes)
+    return _look(objective.f, objective.dim, shapes)
 
 
 @lru_cache(maxsize=256)
-def _is_smooth(f: Callable[..., Any], dim: int, shapes: Any) -> bool:
+def _look(f: Callable[..., Any], dim: int, shapes: Any) -> tuple[bool, bool]:
+    """Whether the program is smooth, and whether it has rules of its own."""
     x = jax.ShapeDtypeStruct((dim,), np.float64)
     if shapes is None:
         jaxpr = jax.make_jaxpr(f)(x).jaxpr
-        return _walk(jaxpr, [True])[0]
+        return _walk(jaxpr, [True])[0], _has_rules(jaxpr)
     data = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape, dtype in shapes}
     jaxpr = jax.make_jaxpr(f)(data, x).jaxpr
-    return _walk(jaxpr, [False] * len(data) + [True])[0]
+    return _walk(jaxpr, [False] * len(data) + [True])[0], _has_rules(jaxpr)
+
+
+def _has_rules(jaxpr: Any) -> bool:
+    return any(
+        name.startswith(("custom_jvp", "custom_vjp", "stop_gradient"))
+        or any(_has_rules(inner) for inner in jaxprs_in_params(eqn.params))
+        for eqn in jaxpr.eqns
+        for name in (eqn.primitive.name,)
+    )
 
 
 def _walk(jaxpr: Any, depends: Sequence[bool]) -> tuple[bool, list[bool]]:
@@ -130,11 +153,11 @@ def find_breaks(
     m, d = p.x.shape
     none = np.zeros(m, bool)
     if not m or is_smooth(objective):
-        return Breaks(none, none.copy(), none.copy())
+        return Breaks(none, none.copy(), none.copy(), none.copy())
     u = directions(d)
     k = len(u)
     nobody = np.repeat(points, k)
-    value, slope, bent = {}, {}, {}
+    value, slope, bent, ahead = {}, {}, {}, {}
     steepest = norm(p.g)
     along = np.einsum("mij,kj->mki", p.H, u)
     with np.errstate(all="ignore"):
@@ -143,6 +166,7 @@ def find_breaks(
             f, g = at.gradients((p.x[:, None] + way).reshape(-1, d), nobody)
             f, g = f.reshape(m, k), g.reshape(m, k, d)
             value[r] = f - p.value[:, None]
+            ahead[r] = np.einsum("mkd,kd->mk", g, u)
             change = g - p.g[:, None]
             slope[r] = _largest(np.sqrt(np.sum(change**2, axis=2)))
             bend = change - r * scale[:, None, None] * along
@@ -152,10 +176,14 @@ def find_breaks(
         jump = _jumps(value, p.value, steepest * scale)
         kink = (slope[ULPS] > 4e-3 * slope[FAR]) & (slope[FAR] > 0)
         kink &= slope[ULPS] > 1e5 * EPS * np.abs(p.value) / scale
+        # What no Hessian explains farther off either; else it is noise of cancellation.
+        kink &= ~(bent[MIDDLE] * MIDDLE * scale < 0.3 * slope[ULPS])
         # Where g is no better than H s: the Hessian explains no more at 1e-7 than at 1e-5.
         curved = np.maximum(norm(p.H), slope[MIDDLE] / (MIDDLE * scale))
         suspect = (bent[MIDDLE] > 0.02 * curved) & (bent[MIDDLE] > 0.1 * bent[FAR])
         suspect |= ~np.isfinite(bent[MIDDLE]) | ~np.isfinite(curved)
+        size = np.abs(p.value)
+        wrong = contradicts(value, ahead, scale, size) if has_rules(objective) else none.copy()
     rough = none.copy()
     i = np.flatnonzero(suspect & ~jump & ~kink)
     if len(i):
@@ -165,7 +193,32 @@ def find_breaks(
             size = norm(H).reshape(len(i), k)
             apart = norm(H.reshape(len(i), k, d, d).reshape(-1, d, d) - np.repeat(p.H[i], k, 0))
             rough[i] = ~(apart.reshape(len(i), k).max(axis=1) <= 0.02 * size.max(axis=1))
-    return Breaks(jump, kink, rough)
+    return Breaks(jump, kink, rough, wrong)
+
+
+def contradicts(
+    value: dict[float, np.ndarray],
+    ahead: dict[float, np.ndarray],
+    scale: Float[np.ndarray, " m"],
+    size: Float[np.ndarray, " m"],
+) -> Bool[np.ndarray, " m"]:
+    """Whether f rises otherwise than its gradient says, in some direction and at both distances.
+
+    What the trapezoidal rule misses of a right gradient falls with the square of the distance.
+
+    Args:
+        value, ahead: f and its slope `[m, 2 k]` in k directions and their opposites, away from
+            the point by `MIDDLE` and by `FAR` of its scale.
+        size: |f|.
+    """
+    wrong, seen = {}, True
+    for r in (MIDDLE, FAR):
+        (up, down), (rise, fall) = np.split(value[r], 2, axis=1), np.split(ahead[r], 2, axis=1)
+        step = r * scale[:, None]
+        wrong[r] = np.abs((up - down) - step * (rise - fall)) / step
+        most = np.maximum(np.abs(rise), np.abs(fall))
+        seen = seen & (wrong[r] > 0.1 * most + 1e3 * EPS * size[:, None] / step)
+    return np.asarray(np.any(seen & (wrong[MIDDLE] > 0.1 * wrong[FAR]), axis=1))
 
 
 def _largest(a: Float[np.ndarray, "m k"]) -> Float[np.ndarray, " m"]:

@@ -25,7 +25,8 @@ from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import Polished, norm, polish
 from gdlab.critical.proof.certificate import certify_verdicts
-from gdlab.critical.smooth import Breaks, find_breaks
+from gdlab.critical.secants import replace_noise
+from gdlab.critical.smooth import WRONG, Breaks, find_breaks
 from gdlab.types import Objective, Verdict
 
 CLOSE = 1e-9  # distance to the root, relative to the point's length, at which a point is critical
@@ -179,7 +180,9 @@ def _judge_dense(
     before = norm(at.gradients(ends, points)[1])
     small = before <= SMALL * gtol[points]
     p, evidence = _polished(at, enclosures, ends, points, scale, small)
+    replaced = replace_noise(at, objectives[0], p, evidence, points, scale)
     breaks = find_breaks(at, objectives[0], p, points, scale)
+    breaks.hessian &= ~replaced
     moved = norm(p.x - ends)
     arrived = (status[points] == "converged") | (before <= gtol[points])
     arrived |= _critical(p, evidence, scale, 1.0) & (moved <= CLOSE * scale)
@@ -193,6 +196,7 @@ def _judge_dense(
         negative=np.zeros(0, int), null=np.zeros(0, int), dim=x.shape[1],
     )  # fmt: skip
     which, stable = _decide(at, case, p, evidence, points, scale)
+    stable &= ~breaks.rule
     names = np.array([kind for _, kind, _ in rules(case)])[which]
     notes = [note for _, _, note in rules(case)]
     whole = case.critical & np.isin(names, CRITICAL) & case.finite[2] & ~breaks.hessian
@@ -207,6 +211,8 @@ def _judge_dense(
                 note = "signs of the eigenvalues: in scaled variables"
             if moved[k] > 0.1 * scale[k]:
                 note = f"the critical point lies {moved[k]:.1e} from where the descent ended"
+            if breaks.rule[k]:
+                note = WRONG
             out.append(
                 Verdict(
                     name, p.x[k], float(p.value[k]), float(grad_norm[k]), float(before[k]),

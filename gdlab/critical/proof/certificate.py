@@ -111,7 +111,7 @@ def explained(verdict: Verdict, found: Examined, k: int) -> Verdict:
     elif found.none[k] and found.rules:
         rules = ", ".join(found.rules)
         note = f"f has no critical point here: its derivative rule ({rules}) is not that of f"
-        sound = False
+        return replace(verdict, certified=False, stable=False, note=note)
     return replace(verdict, certified=False, stable=bool(sound), note=verdict.note or note)
 
 

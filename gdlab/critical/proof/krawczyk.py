@@ -55,17 +55,21 @@ def krawczyk(
     d = lo.shape[1]
     regular = np.isfinite(H.lo).all(axis=(1, 2)) & np.isfinite(H.hi).all(axis=(1, 2))
     middle = np.where(regular[:, None, None], H.mid, np.eye(d))
-    size = np.abs(middle).max(axis=(1, 2))
-    det = np.linalg.det(middle / np.where(size > 0, size, 1.0)[:, None, None])
-    singular = ~(np.abs(det) > 1e-200)
+    # Scaled by powers of two, so that it is the same matrix whose determinant says whether it is
+    # singular, and no pivot underflows.
+    size = np.exp2(np.clip(np.frexp(np.abs(middle).max(axis=(1, 2)))[1], -1000, 1000))
+    middle = middle / size[:, None, None]
+    singular = np.linalg.slogdet(middle)[0] == 0
     middle[singular] = np.eye(d)
-    Y = iv.exact(np.linalg.inv(middle))
+    Y = np.linalg.inv(middle) / size[:, None, None]
+    singular |= ~np.isfinite(Y).all(axis=(1, 2))
+    Y = iv.exact(np.where(singular[:, None, None], np.eye(d), Y))
     c = lo + 0.5 * (hi - lo)
     x, center = Interval(lo, hi), iv.exact(c)
     rest = iv.sub(iv.exact(np.eye(d)[None]), iv.product(Y, H))
     move = iv.sub(iv.dot(rest, iv.sub(x, center)), iv.dot(Y, enclosure.g(c, c, data)))
     K = iv.add(center, move)
-    lost = (singular | ~regular)[:, None]
+    lost = (singular | ~regular)[:, None] | np.isnan(K.lo) | np.isnan(K.hi)
     return Interval(np.where(lost, -np.inf, K.lo), np.where(lost, np.inf, K.hi))
 
 
