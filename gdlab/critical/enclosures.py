@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,16 @@ class Enclosures:
 
     def __init__(self, at: Derivatives, objective: Objective) -> None:
         self.at, self.objective = at, objective
-        self._enclosure: Enclosure | None = None
-        self._width = 0  # numbers in the largest array that one box needs; 0: not known yet
+
+    @cached_property
+    def enclosure(self) -> Enclosure:
+        """The interval form; raises `NotCertifiable` where there is none."""
+        return Enclosure(self.objective)
+
+    @cached_property
+    def _width(self) -> int:
+        """Numbers in the largest array that one box needs."""
+        return _width(self.enclosure.program.f.jaxpr)
 
     def __call__(
         self,
@@ -42,14 +51,11 @@ class Enclosures:
             None where f has no interval form, or one that would not fit into memory.
         """
         try:
-            if self._enclosure is None:
-                self._enclosure = Enclosure(self.objective)
-                self._width = _width(self._enclosure.program.f.jaxpr)
             if self._width > NUMBERS:
                 return None
             rows = max(NUMBERS // self._width, 1)
             parts = [
-                getattr(self._enclosure, what)(lo[k], hi[k], self._data(points[k]))
+                getattr(self.enclosure, what)(lo[k], hi[k], self.data(points[k]))
                 for k in (slice(b, b + rows) for b in range(0, len(lo), rows))
             ]
         except NotCertifiable:
@@ -58,7 +64,7 @@ class Enclosures:
             np.concatenate([p.lo for p in parts]), np.concatenate([p.hi for p in parts])
         )
 
-    def _data(self, points: Int[np.ndarray, " m"]) -> list[np.ndarray]:
+    def data(self, points: Int[np.ndarray, " m"]) -> list[np.ndarray]:
         """The data in the order of their names, a leading axis of boxes each."""
         at, out = self.at, []
         for name in sorted(self.objective.data or {}):

@@ -124,6 +124,7 @@ def judge(
     owner = np.zeros(n, int) if owner is None else np.asarray(owner)
     gtol = np.broadcast_to(np.asarray(gtol, float), (n,))
     at = Derivatives(objectives, owner)
+    enclosures = Enclosures(at, objectives[0])
     verdicts: list[Any] = [None] * n
     gone = (status == "diverged") | ~np.isfinite(x).all(axis=1)
     for i in np.flatnonzero(gone):
@@ -137,13 +138,13 @@ def judge(
             for i in points:
                 verdicts[i] = judge_large(at, objectives, x[i], int(i), str(status[i]), gtol[i])
         elif len(points):
-            judged = _judge_dense(at, objectives, x, points, status, gtol)
+            judged = _judge_dense(at, enclosures, objectives, x, points, status, gtol)
             for i, verdict in zip(points, judged, strict=True):
                 verdicts[i] = verdict
         if tail is not None:
             _find_cycles(objectives, owner, status, tail, verdicts)
         if certified is True or (certified == "auto" and d <= CERTIFY):
-            certify_verdicts(objectives, owner, verdicts)
+            certify_verdicts(enclosures, objectives, verdicts)
     return verdicts
 
 
@@ -167,6 +168,7 @@ def _find_cycles(
 
 def _judge_dense(
     at: Derivatives,
+    enclosures: Enclosures,
     objectives: Sequence[Objective],
     x: np.ndarray,
     points: np.ndarray,
@@ -176,7 +178,6 @@ def _judge_dense(
     """Verdicts from whole Hessians, on the given points of x."""
     ends, owner = x[points], at.owner[points]
     scale = scales(objectives, owner, ends)
-    enclosures = Enclosures(at, objectives[0])
     before = norm(at.gradients(ends, points)[1])
     small = before <= SMALL * gtol[points]
     p, evidence = _polished(at, enclosures, ends, points, scale, small)

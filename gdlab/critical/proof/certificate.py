@@ -8,12 +8,13 @@ for a reason that a person should know, the verdict's note says it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gdlab.critical.enclosures import Enclosures
 from gdlab.critical.lengths import scales
 from gdlab.critical.proof.enclosure import Boxes, Enclosure
 from gdlab.critical.proof.krawczyk import around, decide
@@ -68,27 +69,28 @@ def examine(
 
 
 def certify_verdicts(
-    objectives: Sequence[Objective], owner: np.ndarray, verdicts: list[Verdict]
+    enclosures: Enclosures, objectives: Sequence[Objective], verdicts: list[Verdict]
 ) -> None:
-    """Marks in place the verdicts that the test proves; the objectives share their code."""
+    """Marks in place the verdicts that the test proves.
+
+    Args:
+        enclosures: of the objectives, which share their code; it knows whose each point is.
+    """
     members = [i for i, v in enumerate(verdicts) if v.kind in NAMED or v.nullity]
     if not members:
         return
     x = np.stack([verdicts[i].x for i in members])
-    mine = owner[members]
+    points = np.array(members)
+    mine = enclosures.at.owner[points]
     length = scales(objectives, mine, x)
-    tables = _tables(objectives)
-    sample, group = _places(tables, mine, x, length)
+    sample, group = _places(enclosures.at.lanes, mine, x, length)
     radius = np.repeat(RADIUS * length[:, None], x.shape[1], axis=1)
     parts = []
     try:
-        enclosure = Enclosure(objectives[0])
+        enclosure = enclosures.enclosure
         for begin in range(0, len(sample), BATCH):
             part = sample[begin : begin + BATCH]
-            data = [
-                tables[name][mine[part]] if name in tables else shared
-                for name, shared in zip(enclosure.names, enclosure.data, strict=True)
-            ]
+            data = enclosures.data(points[part])
             parts.append(examine(enclosure, x[part], radius[part], data))
     except NotCertifiable as reason:
         for i in members:
@@ -133,23 +135,17 @@ def settled(verdict: Verdict, index: int) -> Verdict:
     return replace(verdict, certified=False, stable=False, note=verdict.note or note)
 
 
-def _tables(objectives: Sequence[Objective]) -> dict[str, np.ndarray]:
-    """The arrays of data that each objective has for itself, stacked."""
-    first = objectives[0]
-    return {
-        name: np.stack([np.asarray(o.data[name]) for o in objectives if o.data])
-        for name in sorted(first.data or {})
-        if name not in first.shared
-    }
-
-
 def _places(
-    tables: dict[str, np.ndarray], mine: np.ndarray, x: np.ndarray, length: np.ndarray
+    lanes: Mapping[str, np.ndarray], mine: np.ndarray, x: np.ndarray, length: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One of each set of points that are the same place of the same numbers, and whose each is."""
+    """One of each set of points that are the same place of the same numbers, and whose each is.
+
+    Args:
+        lanes: arrays of data, the objectives along their last axis.
+    """
     same = np.zeros(int(mine.max()) + 1, int)
-    if tables:
-        flat = [a.reshape(len(a), -1).astype(float) for a in tables.values()]
+    if lanes:
+        flat = [a.reshape(-1, a.shape[-1]).T.astype(float) for a in lanes.values()]
         same = np.ravel(np.unique(np.concatenate(flat, axis=1), axis=0, return_inverse=True)[1])
     # A power of two, so that neighbours of a place are rounded alike.
     grid = GRID * np.exp2(np.round(np.log2(length)))[:, None]
