@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from hydra.version import VersionBase
 
 # Before gdlab is imported: the shapes of every call are checked. Not those of objectives, whose
 # functions the runner calls with coordinates apart, which are no array: checked, they would be
@@ -26,18 +27,19 @@ from gdlab import registry  # noqa: E402
 from gdlab.numerics import configure  # noqa: E402
 
 configure(devices=2, x64=True)  # before jax starts
+BASE = VersionBase.instance().version_base
 
 
 @pytest.fixture(autouse=True)
 def nothing_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Hydra's version base, a user's modules and what they registered end with their test."""
-    from hydra.version import VersionBase
-
-    # What Hydra takes for its defaults (an app sets it for the whole process).
-    base, modules = VersionBase.instance().version_base, set(sys.modules)
+    # What Hydra takes for its defaults: an app sets it for the whole process, and what runs
+    # within Hydra's own functions may set it after its test has ended.
+    VersionBase.instance().version_base = BASE
+    modules = set(sys.modules)
     known = {kind: set(found) for kind, found in registry._factories.items()}
     yield
-    VersionBase.instance().version_base = base
+    VersionBase.instance().version_base = BASE
     for name in set(sys.modules) - modules:
         file = Path(getattr(sys.modules[name], "__file__", None) or "/")
         if file.is_relative_to(tmp_path_factory.getbasetemp()):

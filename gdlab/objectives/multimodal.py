@@ -111,8 +111,9 @@ def _easom(x: Float[Array, " d"]) -> Float[Array, ""]:
 def easom() -> Objective:
     """Easom's function: one narrow well in a plain where the slope underflows to zero.
 
-    f(x) = -cos x1 cos x2 exp(-(x1 - pi)^2 - (x2 - pi)^2) on [-100, 100]^2; minimum -1 at
-    (pi, pi). The inventory names it alone.
+    f(x) = -cos x1 cos x2 exp(-(x1 - pi)^2 - (x2 - pi)^2); minimum -1 at (pi, pi), which the
+    inventory names alone. It is usually posed on [-100, 100]^2, of which the gradient is zero to
+    the last bit nearly everywhere; the domain here, [0, 2 pi]^2, is where descent moves.
 
     Reference: E. Easom, A Survey of Global Optimization Techniques, University of Louisville, 1990.
     """
@@ -120,7 +121,7 @@ def easom() -> Objective:
     facts = Facts(
         f_star=-1.0,
         minimizers=x[None],
-        domain=box(2, -100.0, 100.0),
+        domain=box(2, 0.0, 2.0 * math.pi),
         critical_points=_one_minimum(x, -1.0),
         source="closed form: |f| <= 1, which is attained at (pi, pi) alone",
     )

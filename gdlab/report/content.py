@@ -22,7 +22,7 @@ from gdlab.errors import UsageError
 from gdlab.launch import config
 from gdlab.report import series
 from gdlab.report.commands import repeating
-from gdlab.tracking.address import shown
+from gdlab.tracking.address import scheme, shown, sqlite_path
 
 ROWS = 500  # of the table of runs
 PICTURES = 6  # descents drawn on the page of a plain sweep
@@ -278,7 +278,9 @@ def _pictures(runs: pd.DataFrame, ranked: Ranking, uri: str) -> dict[str, bytes]
 
 
 def _provenance(runs: pd.DataFrame, uri: str) -> dict[str, str]:
-    found = {"Store": shown(uri)}
+    # Not where the store lies: a page is the same wherever it is made.
+    place = f"sqlite:///{sqlite_path(uri).name}" if scheme(uri) == "sqlite" else shown(uri)
+    found = {"Store": place}
     for label, column in (("Versions", "versions"), ("Commit", "git_commit")):
         if column in runs:
             values = sorted(set(runs[column].dropna().map(str)))

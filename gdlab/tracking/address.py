@@ -19,7 +19,7 @@ _SECRET_OPTION = re.compile(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret)\w*=
 # User and password reach to the last @ of a word: a password may hold / and @ by mistake.
 _USERINFO = re.compile(r"(\w[\w+.-]*:/{0,3})([^\s/:@'\"]*):\S+@")
 # The same where the scheme was forgotten: user:password@host.
-_BARE_USERINFO = re.compile(r"([^\s/:@'\"]+):(?!/)\S+@")
+_BARE_USERINFO = re.compile(r"(?<![^\s='\"(])([^\s/:@'\"]+):(?!/)\S+@")
 
 
 def address(uri: str | None = None) -> str:
@@ -52,11 +52,11 @@ def sqlite_path(uri: str) -> Path:
     """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`, made absolute.
 
     The path is taken literally, as SQLAlchemy takes it: `a%20b` is a folder of that name. A `?`
-    begins options there; a path with one is written `sqlite:///file:a%3Fb.db?uri=true`.
+    begins options there; a path with one is written `sqlite:///file:a%253Fb.db?uri=true`.
     """
     path, _, options = uri.partition(":///")[2].partition("?")
     if options == FILE_QUERY and path.startswith(FILE):
-        path, options = unquote(path.removeprefix(FILE)), ""
+        path, options = unquote(unquote(path.removeprefix(FILE))), ""
     if not path or path == ":memory:":
         raise UsageError(
             f"tracking.uri={shown(uri)}: takes a file that outlives this process; "
@@ -72,8 +72,8 @@ def sqlite_path(uri: str) -> Path:
 
 def sqlite_uri(path: Path) -> str:
     """The address of a SQLite file, which SQLAlchemy and MLflow read as that very file."""
-    if "?" in str(path):
-        return f"sqlite:///{FILE}{quote(str(path))}?{FILE_QUERY}"
+    if set("?%") & set(str(path)):  # unquoted twice: by SQLAlchemy 2.1, then by SQLite
+        return f"sqlite:///{FILE}{quote(quote(str(path)))}?{FILE_QUERY}"
     return f"sqlite:///{path}"
 
 
@@ -85,8 +85,8 @@ def artifact_root(folder: Path) -> str:
 
 def shown(uri: str) -> str:
     """The address with `***` for its password and tokens: the form for messages, tags and files."""
-    masked = _BARE_USERINFO.sub(r"\1:***@", _USERINFO.sub(r"\1\2:***@", uri))
-    return _SECRET_OPTION.sub(r"\1***", masked)
+    masked = _SECRET_OPTION.sub(r"\1***", uri)  # first: a password may hold @ and :
+    return _BARE_USERINFO.sub(r"\1:***@", _USERINFO.sub(r"\1\2:***@", masked))
 
 
 def without_user(uri: str) -> str:
@@ -101,7 +101,8 @@ def scrubbed(text: str, uri: str) -> str:
     Drivers quote what they misread: of `user:a@b@host` the host `b@host`. So every piece of the
     password goes, not only the whole.
     """
-    secrets = [part[1] for part in re.findall(r"\w:/{0,3}([^\s/:@]*):(\S+)@", uri)]
+    bare = _SECRET_OPTION.sub(r"\1", uri)
+    secrets = [part[1] for part in re.findall(r"\w:/{0,3}([^\s/:@]*):(\S+)@", bare)]
     secrets += re.findall(r"(?i)(?:password|passwd|pwd|token|secret)\w*=([^&\s]+)", uri)
     text = shown(text.replace(uri, shown(uri)))
     pieces = {piece for secret in secrets for piece in re.split(r"[@/:?#%]", unquote(secret))}
