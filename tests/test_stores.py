@@ -182,7 +182,7 @@ def test_a_store_in_an_oddly_named_folder(name: str, folder: Path, monkeypatch) 
 
 
 def test_options_of_a_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"takes no options.*file:.*a%3Fb.*uri=true"):
+    with pytest.raises(UsageError, match=r"takes no options.*file:.*a%253Fb.*uri=true"):
         open_store(f"sqlite:///{tmp_path}/a?b/mlflow.db")
 
 

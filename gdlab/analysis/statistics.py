@@ -33,12 +33,16 @@ COSTS = ("loss", "grad_norm")
 def scores(runs: pd.DataFrame, value: str) -> pd.Series:
     """A column in which whatever diverged is infinitely bad.
 
-    A run diverged where its `status` says so, or where its loss or gradient norm is not finite.
+    A run diverged where its `status` says so, or where its loss or gradient norm is not finite;
+    a column that no run has kept says nothing.
     """
     numbers = runs[value].astype(float)
     bad = numbers.isin([np.inf, -np.inf])
     for name in {*COSTS, value} & {*COSTS} & {*runs.columns}:
-        bad |= ~np.isfinite(runs[name].astype(float))
+        lost = ~np.isfinite(runs[name].astype(float))
+        if name != value:
+            lost &= runs[name].notna().any()
+        bad |= lost
     if "status" in runs:
         bad |= runs["status"] == "diverged"
     return numbers.mask(bad, np.inf)
