@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
+from hydra.version import setbase
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
@@ -255,6 +256,12 @@ def apps(folders: Any) -> Any:
             master = loader.load_configuration(config, hydra_overrides, RunMode.MULTIRUN)
             made[name] = (loader, master, FastComposer(loader, master))
         yield made
+
+
+@pytest.fixture(autouse=True)
+def version_of_the_apps(nothing_stays: None) -> None:
+    """What Hydra takes for defaults, for a module whose apps outlive one test."""
+    setbase("1.3")
 
 
 def assert_same(mine: Any, theirs: Any, where: str = "") -> None:

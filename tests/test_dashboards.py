@@ -7,6 +7,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -226,7 +227,9 @@ def test_a_port_in_use_and_a_store_without_runs(lab: Lab) -> None:
         said(process, rf"http://127\.0\.0\.1:{taken}/#/experiments/")
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(90)
+        assert process.wait(90) == 128 + signal.SIGTERM
+    with pytest.raises(OSError, match="refused"):  # its server ended with it
+        socket.create_connection(("127.0.0.1", int(taken)), 2)
     for words in (["tracking.uri=sqlite:///none.db"], ["nobody"]):
         done = subprocess.run(
             [GDLAB, "ui", *words],

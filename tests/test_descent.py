@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -630,3 +631,41 @@ def test_a_tail_rests_where_its_descent_comes_to_rest_alone_and_in_company(rule)
     for x0 in (starts[:1], starts):
         tail = sweep.descents(bowl, x0, steps=full.steps - 1, tails=True, **rules).tail
         np.testing.assert_array_equal(tail[0], expected)
+
+
+BESIDE_A_USERS_OWN = """
+import warnings
+warnings.simplefilter("error")
+import gdlab
+import jax.numpy as jnp
+import numpy as np
+assert jnp.array([1.0]).dtype == jnp.float32
+f = gdlab.objectives.himmelblau()
+record = gdlab.descend(f, [3.0, 1.0], schedule=gdlab.schedules.backtracking(), gtol=1e-12)
+assert record.status == "converged" and record.verdict.certified
+seen = set()
+def bowl(x):
+    seen.add(str(x.dtype))
+    return (x**2).sum()
+mine = gdlab.Objective(bowl, dim=2)
+from gdlab.launch.artifacts import on
+box = [(-1.0, 1.0), (-1.0, 1.0)]
+for asked in (
+    lambda: on(mine)(np.ones((1, 2))),
+    lambda: gdlab.census(mine, domain=box),
+    lambda: gdlab.basins(mine, domain=box, resolution=4),
+    lambda: gdlab.critical.certify(mine, [0.0, 0.0]),
+    lambda: gdlab.descend(mine, [1.0, 2.0], steps=3),
+):
+    asked()
+assert seen == {"float64"}, seen
+assert jnp.array([1.0]).dtype == jnp.float32
+gdlab.configure(x64=True)
+assert jnp.array([1.0]).dtype == jnp.float64
+"""
+
+
+def test_gdlab_computes_in_64_bits_beside_arrays_of_a_user_that_have_32(tmp_path: Path) -> None:
+    call = [sys.executable, "-c", BESIDE_A_USERS_OWN]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

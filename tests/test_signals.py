@@ -24,10 +24,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def heard() -> None:
+    """A child's signals as in a terminal, also where the tests run behind `&` or `nohup`."""
+    for number, _ in CODES:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(*args: str) -> subprocess.Popen[str]:
     """A process `gdlab ARGS` that has taken its signals over (bit 14 is SIGTERM)."""
     process = subprocess.Popen(
-        [*GDLAB, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*GDLAB, *args],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heard,
     )
     while process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()

@@ -103,6 +103,13 @@ def test_what_diverged_is_infinitely_bad_in_curves(own, value) -> None:
     assert table["upper"][0] == (5.0 if own[0][2] == 5.0 else np.inf)
 
 
+def test_a_column_that_no_run_kept_says_nothing() -> None:
+    rows = [("a", 0, 1.0, np.nan), ("a", 1, 0.5, np.nan), ("b", 0, 3.0, np.nan)]
+    curves = pd.DataFrame(rows, columns=["run_id", "step", "loss", "grad_norm"])
+    table = statistics.quantile_curves(curves, "loss", (0.0, 1.0))
+    assert table["upper"].tolist() == [3.0, 3.0]
+
+
 def test_curves_of_a_store_end_where_a_run_diverged() -> None:
     """Stores keep finite numbers alone: the status says that the rest was not."""
     rows = [("a", t, 1.0, "converged") for t in range(3)]

@@ -70,6 +70,40 @@ def test_bulk_equals_client(tmp_path: Path) -> None:
     assert long == {"long": runs[5].params["long"]}
 
 
+@pytest.mark.parametrize("client", [False, True])
+def test_a_metric_is_set_anew(uri: str, client: bool) -> None:
+    """Known after its sweep alone, as a run's rank is; through either way to the store."""
+    opened = open_store(uri, EXPERIMENT)
+    opened.write([a_run(i) for i in range(3)])
+    ids = [run.run_id for run in map(a_run, range(2))]
+    if client:  # by the ids that a server chose, or by the derived ones
+        opened = ClientStore(uri, EXPERIMENT, opened.experiment_id)
+    for ranks in ([2.0, 1.0], [1.0, 2.0]):
+        opened.set_metric(keys.RANK, dict(zip(ids, ranks)))
+        found = {run.run_id: run.metrics for run in opened.stored_runs(ids, [])}
+        assert [float(found[i][keys.RANK][1][0]) for i in ids] == ranks
+    (other,) = opened.stored_runs([a_run(2).run_id], [])
+    assert keys.RANK not in other.metrics
+
+
+def test_a_metric_is_set_for_all_or_for_none(uri: str, monkeypatch) -> None:
+    opened = open_store(uri, EXPERIMENT)
+    opened.write([a_run(0)])
+    opened.set_metric(keys.RANK, {a_run(0).run_id: 1.0})
+    real = insert._insert
+
+    def stops(database, connection, table, *rest) -> None:
+        if table == "latest_metrics":
+            raise RuntimeError("between two tables")
+        real(database, connection, table, *rest)
+
+    monkeypatch.setattr(insert, "_insert", stops)
+    with pytest.raises(RuntimeError):
+        opened.set_metric(keys.RANK, {a_run(0).run_id: 5.0})
+    (run,) = opened.stored_runs([a_run(0).run_id], [keys.RANK])
+    assert [float(v) for v in run.metrics[keys.RANK][1]] == [1.0]
+
+
 def test_metrics_are_finite(uri: str) -> None:
     open_store(uri, EXPERIMENT).write(odd_runs())
     with sqlite3.connect(sqlite_path(uri)) as connection:

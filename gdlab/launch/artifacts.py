@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 from jaxtyping import Float
 
+from gdlab import numerics
 from gdlab.launch.build import Built
 from gdlab.tracking import describe
 from gdlab.types import Objective, Record, Records
@@ -148,9 +149,14 @@ def near(objective: Objective, points: Float[np.ndarray, "n d"]) -> Float[np.nda
 
 
 def on(objective: Objective) -> Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, " n"]]:
-    """f on many points `[n, d]`, compiled."""
+    """f on many points `[n, d]`, compiled, in 64 bits."""
     f = jax.jit(jax.vmap(objective.evaluate, in_axes=(None, 0)))
-    return lambda points: np.asarray(f(objective.data, points))
+
+    @numerics.computing()
+    def values(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        return np.asarray(f(objective.data, points))
+
+    return values
 
 
 def nested(flat: dict[str, object]) -> dict[str, object]:

@@ -300,11 +300,10 @@ class Closing:
                     pd.DataFrame({"run_id": f"{g}/{q}", "step": grid[:points], by: label, **part})
                 )
         whole_table = pd.concat(parts, ignore_index=True)
-        kept = tuple(name for name in DRAWN if whole_table[name].notna().any())
-        if "loss" not in kept or whole_table["step"].max() < 1:
+        if not whole_table["loss"].notna().any() or whole_table["step"].max() < 1:
             return None
         figure = curves.curve_figure(
-            whole_table, by=by if self.over else None, values=kept, quantiles=(0.0, 1.0)
+            whole_table, by=by if self.over else None, values=DRAWN, quantiles=(0.0, 1.0)
         )
         return style.rendered(figure, "png", dpi=150, title=f"sweep {self.sweep}")
 

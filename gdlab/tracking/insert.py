@@ -106,8 +106,7 @@ def insert_runs(
     """
     # Locked in the same order by every process, so that two of them cannot wait for each other.
     ids = sorted(run.run_id for run in runs)
-    connection.execute("begin immediate" if database.is_sqlite else "begin")
-    try:
+    with _transaction(database, connection):
         _clear(database, connection, experiment_id, ids, force)
         by_id = sorted(runs, key=lambda run: run.run_id)
         rows = [_run_row(run, experiment_id, root, user) for run in by_id]
@@ -116,13 +115,21 @@ def insert_runs(
         _insert_metrics(database, connection, written)
         _insert_params(database, connection, written)
         _insert_tags(database, connection, written, user)
+    return [run.run_id for run in written]
+
+
+@contextlib.contextmanager
+def _transaction(database: Database, connection: Any) -> Iterator[None]:
+    """All that is written within it, or nothing."""
+    connection.execute("begin immediate" if database.is_sqlite else "begin")
+    try:
+        yield
         connection.execute("commit")
     except BaseException:
         # SQLite has rolled back by itself where the disk is full or the file is gone.
         with contextlib.suppress(Exception):
             connection.execute("rollback")
         raise
-    return [run.run_id for run in written]
 
 
 def replace_metric(
@@ -131,15 +138,14 @@ def replace_metric(
     """Sets a metric of stored runs (run id -> value) to one value at step 0."""
     now = int(time.time() * 1000)
     zero = 0 if database.is_sqlite else False
-    connection.execute("begin immediate" if database.is_sqlite else "begin")
-    for some in chunks(sorted(values), CHUNK):
-        marks = ",".join("?" * len(some))
-        rows = [(name, float(values[run_id]), now, run_id, 0, zero) for run_id in some]
-        for table in ("metrics", "latest_metrics"):
-            delete = f"delete from {table} where key = ? and run_uuid in ({marks})"
-            connection.execute(database.sql(delete), [name, *some])
-            _insert(database, connection, table, METRICS, rows)
-    connection.execute("commit")
+    with _transaction(database, connection):
+        for some in chunks(sorted(values), CHUNK):
+            marks = ",".join("?" * len(some))
+            rows = [(name, float(values[run_id]), now, run_id, 0, zero) for run_id in some]
+            for table in ("metrics", "latest_metrics"):
+                delete = f"delete from {table} where key = ? and run_uuid in ({marks})"
+                connection.execute(database.sql(delete), [name, *some])
+                _insert(database, connection, table, METRICS, rows)
 
 
 def _clear(

@@ -93,25 +93,26 @@ def serve(
     folder = tempfile.TemporaryDirectory(prefix="gdlab-ui-")
     # The server imports from its working folder: an empty one has nothing to import.
     log = Path(folder.name) / "server.log"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(free)),
-            *("-w", "1", "--artifacts-destination", artifact_root(root)),
-        ],
-        cwd=folder.name,
-        env={
-            **os.environ,
-            # Not on the command line, which every user of the machine can read.
-            "MLFLOW_BACKEND_STORE_URI": sqlalchemy_uri(uri),
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "60",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=log.open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(free)),
+                *("-w", "1", "--artifacts-destination", artifact_root(root)),
+            ],
+            cwd=folder.name,
+            env={
+                **os.environ,
+                # Not on the command line, which every user of the machine can read.
+                "MLFLOW_BACKEND_STORE_URI": sqlalchemy_uri(uri),
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "60",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     server = Server(f"http://{HOST}:{free}", free, process, folder)
     try:
         _await(server, log)
