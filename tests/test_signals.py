@@ -13,6 +13,8 @@ import pytest
 
 from gdlab.tracking.read import load
 
+# As in a terminal, also where the tests run behind `&` or `nohup`.
+HEARD = ["env", "--default-signal=HUP,INT,TERM"]
 GDLAB = [sys.executable, "-m", "gdlab"]
 SWEEP = ["-m", "seed=range(400)", "steps=300", "max_jobs=400"]
 CODES = [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"), (signal.SIGHUP, "hung up")]
@@ -24,20 +26,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def heard() -> None:
-    """A child's signals as in a terminal, also where the tests run behind `&` or `nohup`."""
-    for number, _ in CODES:
-        signal.signal(number, signal.SIG_DFL)
-
-
 def started(*args: str) -> subprocess.Popen[str]:
     """A process `gdlab ARGS` that has taken its signals over (bit 14 is SIGTERM)."""
     process = subprocess.Popen(
-        [*GDLAB, *args],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heard,
+        [*HEARD, *GDLAB, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     while process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
