@@ -1,5 +1,7 @@
 """Every choice in conf/: each composes and runs, agrees with NumPy, and keeps its bits in company.
 
+In company: beside other lanes of its program, and with its steps put together from pieces.
+
 The tables are made of the files in conf/ themselves: a new file is covered as it appears.
 """
 
@@ -18,10 +20,11 @@ import pytest
 import reference
 from omegaconf import OmegaConf
 
+from gdlab import numerics
 from gdlab.errors import MissingFact
 from gdlab.launch import build, config
 from gdlab.launch.compose import compose_one
-from gdlab.runner import chunks, plan, sweep
+from gdlab.runner import chunks, comparison, plan, sweep
 from gdlab.types import Facts, Record, Records
 
 STEPS = 16
@@ -114,6 +117,17 @@ def run(jobs: Sequence[sweep.Job], device: int = 0) -> list[Records]:
     return [out[i] for i in range(len(jobs))]
 
 
+def run_together(jobs: Sequence[sweep.Job]) -> list[Records]:
+    """As `run`, the steps put together from pieces."""
+    groups = sweep.plan(jobs)
+    with numerics.computing(), ThreadPoolExecutor(1, initializer=numerics.enter) as workers:
+        ensemble = comparison.ensemble(groups, jobs, tails=False)
+        assert not ensemble.prepare(workers)
+        made = list(comparison.results(ensemble, groups, jobs))
+    out = {j: chunk.records.part(chunk.lanes[j]) for chunk in made for j in chunk.jobs}
+    return [out[i] for i in range(len(jobs))]
+
+
 def assert_same_bits(a: Records, b: Records, label: str) -> None:
     np.testing.assert_array_equal(a.length, b.length, label)
     np.testing.assert_array_equal(a.status, b.status, label)
@@ -179,9 +193,13 @@ def check(
     jobs = [job for _, _, job in cases]
     together = run(jobs)
     turned = run(jobs[::-1])[::-1]
+    in_pieces = run_together(jobs) if jobs else []
     taken = compared = 0
-    for (label, config_, job), records, again in zip(cases, together, turned, strict=True):
+    for (label, config_, job), records, again, pieces in zip(
+        cases, together, turned, in_pieces, strict=True
+    ):
         assert_same_bits(records, again, f"{label}, in another order")
+        assert_same_bits(records, pieces, f"{label}, in pieces")
         if alone is not None:
             assert_same_bits(records, run([job], alone)[0], f"{label}, alone")
         steps = [step for record in records for step in assert_agrees(record, job, config_, label)]

@@ -104,10 +104,15 @@ class Stage:
             for kept, new in zip(jax.tree.leaves(self.memory), jax.tree.leaves(block.memory)):
                 kept[..., local] = np.asarray(new)[..., : len(local)]
 
-    def __call__(self, block: Block, *arguments: Any) -> Any:
+    def __call__(self, block: Block, *arguments: np.ndarray | Gradient) -> Any:
         """The piece at one block, of what all lanes have."""
         memory = (block.memory,) if self.rule else ()
-        return self.piece(block.lanes, *memory, *_at(arguments, block.index))
+        at = block.index
+        here = [
+            a[..., at] if isinstance(a, np.ndarray) else Gradient(*(b[..., at] for b in a))
+            for a in arguments
+        ]
+        return self.piece(block.lanes, *memory, *here)
 
 
 class Ensemble:
@@ -270,7 +275,9 @@ class Ensemble:
     def _sizes(self, t0: int, t1: int) -> np.ndarray:
         """Step sizes of the steps t0 to t1, one column a table."""
         t = np.arange(t0, t1 + 1)
-        return np.stack([step_sizes(sizes, t) for sizes in self.tables], -1).astype(self.x.dtype)
+        ones = np.ones(len(t))  # of schedules that look
+        columns = [ones if s is np.ones_like else step_sizes(s, t) for s in self.tables]
+        return np.stack(columns, -1).astype(self.x.dtype)
 
     def _stages(self) -> None:
         """The pieces, and the lanes that each serves."""
@@ -299,7 +306,7 @@ class Ensemble:
             return kind is pieces.GRADIENT or bool(member.program.probes)
         form = pieces.form_of(kind.lanes(member.lanes, False))
         x = jax.ShapeDtypeStruct((self.dim, self.B), self.x.dtype)
-        return pieces.rule_reads_f(kind, member.program, form, x)
+        return pieces.rule_reads_f(kind, kind.of(member.program, False), form, x)
 
     def _stage(self, kind: Kind, who: list[int]) -> Stage:
         members = [self.members[i] for i in who]
@@ -317,10 +324,10 @@ class Ensemble:
     def _memory(self, rule: int, program: Program, lanes: Lanes, places: np.ndarray) -> Any:
         """A rule's memory of all its lanes at step 0."""
         parts = [
-            _of(part, pieces.memories(program, _at(lanes, padded), self.x[:, places[padded]])[rule])
-            for part, padded in _padded(np.arange(len(places)), self.B)
+            pieces.memories(program, _at(lanes, padded), self.x[:, places[padded]])[rule]
+            for _, padded in _padded(np.arange(len(places)), self.B)
         ]
-        return jax.tree.map(lambda *parts: np.concatenate(parts, -1), *parts)
+        return jax.tree.map(lambda *parts: np.concatenate(parts, -1)[..., : len(places)], *parts)
 
 
 def _each(
@@ -351,7 +358,6 @@ def _at(tree: Any, index: np.ndarray) -> Any:
     return jax.tree.map(lambda a: a[..., index], tree)
 
 
-def _of(members: Block | np.ndarray, tree: Any) -> Any:
-    """Without padding, on the host."""
-    m = len(members.members if isinstance(members, Block) else members)
-    return jax.tree.map(lambda a: np.asarray(a)[..., :m], tree)
+def _of(block: Block, array: Any) -> np.ndarray:
+    """Of the block's lanes, on the host."""
+    return np.asarray(array)[..., : len(block.members)]

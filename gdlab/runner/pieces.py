@@ -222,6 +222,7 @@ def rule_reads_f(kind: Kind, program: Program, form: Form, x: jax.ShapeDtypeStru
     """Whether a rule looks at f: traced without, it asks for it.
 
     Args:
+        program: what the piece depends on, without f.
         form: shapes and types of the numbers that it reads, as `form_of` gives them.
         x: those of a block's points.
     """
@@ -231,11 +232,10 @@ def rule_reads_f(kind: Kind, program: Program, form: Form, x: jax.ShapeDtypeStru
     )
     one = jax.ShapeDtypeStruct(x.shape[-1:], x.dtype)
     at = Gradient(one, x, jax.ShapeDtypeStruct(one.shape, bool))
-    reduced = kind.of(program, False)
-    memory = jax.eval_shape(partial(memories, reduced), lanes, x)[kind.rule]
+    memory = jax.eval_shape(partial(memories, program), lanes, x)[kind.rule]
     more = (x, one) if kind is ADVANCE else ()
     try:
-        jax.eval_shape(partial(kind.call, reduced), {}, lanes, memory, x, at, *more)
+        jax.eval_shape(partial(kind.call, program), {}, lanes, memory, x, at, *more)
     except ReadsObjective:
         return True
     return False
