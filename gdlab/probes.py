@@ -116,11 +116,11 @@ def columns(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     angle = atan2(|g| |u across g|, -u'g), accurate near 0 and pi, where the arc cosine of
     -u'g/|u||g| would lose half the digits.
     """
-    rest = {name: np.asarray(column, float) for name, column in seen.items()}
+    rest = dict(seen)
     gg, uu, ug = rest.pop("|g|^2"), rest.pop("|u|^2"), rest.pop("u'g")
     across = rest.pop("|across|^2")
     with np.errstate(all="ignore"):  # where a descent has left the finite numbers
-        g_unit = 1 / rest.pop("1/g")
+        g_unit = 1 / np.asarray(rest.pop("1/g"), float)
         grad_norm = np.sqrt(gg)
         made = {
             "grad_norm": grad_norm * g_unit,

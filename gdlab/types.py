@@ -396,10 +396,8 @@ class Records:
         """Last recorded value of a column, `[n]`."""
         return self.columns[name][np.arange(len(self)), self.length - 1]
 
-    def part(
-        self, lanes: slice | Int[np.ndarray, " m"], verdicts: Sequence[Verdict] | None = None
-    ) -> Records:
-        """Some of the descents: a slice of them as views of these arrays."""
+    def part(self, lanes: slice, verdicts: Sequence[Verdict] | None = None) -> Records:
+        """Some of the descents, as views of these arrays."""
         return Records(
             columns={name: values[lanes] for name, values in self.columns.items()},
             length=self.length[lanes],

@@ -1,7 +1,5 @@
 """Every choice in conf/: each composes and runs, agrees with NumPy, and keeps its bits in company.
 
-In company: beside other lanes of its program, and with its steps put together from pieces.
-
 The tables are made of the files in conf/ themselves: a new file is covered as it appears.
 """
 
@@ -20,11 +18,10 @@ import pytest
 import reference
 from omegaconf import OmegaConf
 
-from gdlab import numerics
 from gdlab.errors import MissingFact
 from gdlab.launch import build, config
 from gdlab.launch.compose import compose_one
-from gdlab.runner import chunks, comparison, plan, sweep
+from gdlab.runner import plan, sweep
 from gdlab.types import Facts, Record, Records
 
 STEPS = 16
@@ -112,19 +109,8 @@ def run(jobs: Sequence[sweep.Job], device: int = 0) -> list[Records]:
         for group in sweep.plan(jobs):
             at = [jax.local_devices()[device]]
             records = sweep._pool(group.program, group.jobs, jobs, pool, at).run()
-            lanes = chunks.places(group.jobs, jobs)
-            out |= {i: records.part(at) for i, at in zip(group.jobs, lanes, strict=True)}
-    return [out[i] for i in range(len(jobs))]
-
-
-def run_together(jobs: Sequence[sweep.Job]) -> list[Records]:
-    """As `run`, the steps put together from pieces."""
-    groups = sweep.plan(jobs)
-    with numerics.computing(), ThreadPoolExecutor(1, initializer=numerics.enter) as workers:
-        ensemble = comparison.ensemble(groups, jobs, tails=False)
-        assert not ensemble.prepare(workers)
-        made = list(comparison.results(ensemble, groups, jobs))
-    out = {j: chunk.records.part(chunk.lanes[j]) for chunk in made for j in chunk.jobs}
+            places = sweep._places(group.jobs, jobs)
+            out |= {i: records.part(lanes) for i, lanes in zip(group.jobs, places, strict=True)}
     return [out[i] for i in range(len(jobs))]
 
 
@@ -193,13 +179,9 @@ def check(
     jobs = [job for _, _, job in cases]
     together = run(jobs)
     turned = run(jobs[::-1])[::-1]
-    in_pieces = run_together(jobs) if jobs else []
     taken = compared = 0
-    for (label, config_, job), records, again, pieces in zip(
-        cases, together, turned, in_pieces, strict=True
-    ):
+    for (label, config_, job), records, again in zip(cases, together, turned, strict=True):
         assert_same_bits(records, again, f"{label}, in another order")
-        assert_same_bits(records, pieces, f"{label}, in pieces")
         if alone is not None:
             assert_same_bits(records, run([job], alone)[0], f"{label}, alone")
         steps = [step for record in records for step in assert_agrees(record, job, config_, label)]

@@ -149,11 +149,11 @@ def plan(jobs: Sequence[Job]) -> list[Group]:
             and job.schedule.transform is None
             and o.dim <= APART,
         )
-        shared = tuple((name, digest(data[name], digests)) for name in o.shared)
+        shared = tuple((name, _digest(data[name], digests)) for name in o.shared)
         own = {name: v for name, v in data.items() if name not in o.shared}
         shapes = tuple(_form(p) for p in (own, job.method.params, job.schedule.params))
         known = None if o.facts.minimizers is None else np.shape(o.facts.minimizers)
-        marks = digest(job.marks, digests)
+        marks = _digest(job.marks, digests)
         key = (program, shared, shapes, known, marks, job.precision)
         groups.setdefault(key, []).append(i)
         programs[key] = program
@@ -227,8 +227,7 @@ def _identity(sizes: Callable[..., Any] | None) -> Hashable:
     return sizes
 
 
-def digest(array: Any, seen: dict[int, str]) -> str:
-    """A hash of an array's content; `seen` keeps those of arrays that were met before."""
+def _digest(array: Any, seen: dict[int, str]) -> str:
     if id(array) not in seen:
         content = np.ascontiguousarray(array)
         form = f"{content.dtype.str}{content.shape}".encode()

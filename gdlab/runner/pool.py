@@ -9,20 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from gdlab import probes
 from gdlab.runner import loops
-from gdlab.runner.program import Lanes, Program
-from gdlab.runner.progress import TAIL, Progress
+from gdlab.runner.program import Lanes, Program, State
 from gdlab.schedules.units import step_sizes
 from gdlab.types import Records
 
+# A segment ends where lanes may leave the pool: where the step count has doubled, from here on.
+FIRST_SEGMENT = 128
 TABLE_NUMBERS = 2**22
+TAIL = 48  # three rounds of the longest cycle that is looked for
 
 
 def width(dim: int) -> int:
@@ -41,22 +44,29 @@ class Pool:
     program: Program
     shared: Mapping[str, np.ndarray]
     lanes: Lanes
-    progress: Progress
+    x0: np.ndarray
+    f_star: Float[np.ndarray, " n"]  # NaN where it is not known
     tables: Sequence[Callable[..., Any]]
+    marks: Int[np.ndarray, " K"]
     workers: ThreadPoolExecutor
     devices: Sequence[Any]
     tails: bool
+    computed: int = 0
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
     state: Any = None
     _segment_of: Callable[..., loops.Segment] | None = None
 
     def __post_init__(self) -> None:
-        self.n, self.block = self.progress.n, width(self.program.dim)
-        cap = max(64, TABLE_NUMBERS // len(self.tables))
-        self.segments = self.progress.segments(cap)
+        self.n, self.block = self.x0.shape[1], width(self.program.dim)
+        # Of each lane: its last row, the steps it took, whether it still goes on, and whether its
+        # gradient at the end was above the tolerance.
+        self.length = np.full(self.n, len(self.marks))
+        self.end = np.zeros(self.n, np.int64)
+        self.going = np.ones(self.n, bool)
+        self.above = np.ones(self.n, bool)
         # All segments have the shapes of the longest, which most descents share: compiling costs
         # more than what is left empty.
-        marks = self.progress.marks
-        spans = [(b - a, int(marks[b] - marks[a])) for a, b in self.segments]
+        spans = [(b - a, int(self.marks[b] - self.marks[a])) for a, b in self._segments()]
         longest, steps = (max(lengths) for lengths in zip(*spans, strict=True))
         self.rows = rows_for(max(longest, TAIL))
         few = int(np.clip(2**18 // len(self.tables), 256, 2**14))
@@ -69,21 +79,19 @@ class Pool:
     def run(self) -> Records:
         """Carries all lanes out."""
         alive = np.arange(self.n)
-        for begin, stop in self.segments:
+        for begin, stop in self._segments():
             self._segment(alive, begin, stop)
-            alive = alive[self.progress.going[alive]]
+            alive = alive[self.going[alive]]
             if not len(alive):
                 break
         end = _points(self.state.x).astype(float)
-        tail = self._tail(np.flatnonzero(self.progress.above)) if self.tails else None
-        return self.progress.records(end, tail, looks=self.program.schedule is not None)
+        return self._records(end, self._tail(np.flatnonzero(self.above)))
 
     def _tail(self, budget: np.ndarray) -> np.ndarray | None:
         """The iterates x_T ... x_{T+TAIL} of the lanes that used up their steps."""
-        if not len(budget):
+        if not self.tails or not len(budget):
             return None
-        T = int(self.progress.marks[-1])
-        tail = np.full((self.n, TAIL + 1, self.program.dim), np.nan)
+        T, tail = int(self.marks[-1]), np.full((self.n, TAIL + 1, self.program.dim), np.nan)
         stride = TAIL if self.program.keep_path else 1  # without paths, a step at a time
         for t in range(0, TAIL, stride):
             marks = self._marks(range(stride + 1))
@@ -102,19 +110,29 @@ class Pool:
         tail[budget, TAIL] = _points(self.state.x)[budget]
         return tail
 
+    def _segments(self) -> Iterator[tuple[int, int]]:
+        """Ranges of record points; lanes may leave between them."""
+        gaps, begin, cap = np.diff(self.marks), 0, max(64, TABLE_NUMBERS // len(self.tables))
+        if not len(gaps):
+            yield 0, 0  # no step: the start alone is looked at
+        while begin < len(gaps):
+            t = self.marks[begin]
+            until = t + min(max(t, FIRST_SEGMENT), cap)
+            stop = max(int(np.searchsorted(self.marks, until, "right")) - 1, begin + 1)
+            stop = min(stop, begin + 4096)
+            yield begin, stop
+            begin = stop
+
     def _segment(self, alive: np.ndarray, begin: int, stop: int) -> None:
-        marks = self.progress.marks
-        near = self._marks(marks[begin : stop + 1] - marks[begin])
-        sizes = self._sizes(int(marks[begin]), int(marks[stop]))
+        marks = self._marks(self.marks[begin : stop + 1] - self.marks[begin])
+        sizes = self._sizes(int(self.marks[begin]), int(self.marks[stop]))
         blocks = [alive[i : i + self.block] for i in range(0, len(alive), self.block)]
         tasks = [
-            self.workers.submit(self._block, members, begin, near, sizes, stop - begin, device)
+            self.workers.submit(self._block, members, begin, marks, sizes, stop - begin, device)
             for members, device in zip(blocks, _cycle(self.devices), strict=False)
         ]
         for members, task in zip(blocks, tasks, strict=True):
-            out, seen = task.result()
-            self._store(members, out.state)
-            self.progress.collect(members, begin, stop, out.state.t, out.active, seen)
+            self._collect(members, begin, stop, *task.result())
 
     def _block(
         self, members: np.ndarray, begin: int, marks: Any, sizes: Any, rows: int, device: Any
@@ -126,7 +144,7 @@ class Pool:
         lanes.gtol[m:] = np.inf
         with jax.default_device(device):
             if begin == 0:
-                state = loops.start(self.program, lanes, self.progress.x0[:, index])
+                state = loops.start(self.program, lanes, self.x0[:, index])
             else:
                 state = jax.tree.map(lambda a: a[..., index], self.state)
             arguments = (self.shared, lanes, state, sizes, marks, rows)
@@ -137,9 +155,35 @@ class Pool:
         columns = probes.columns(out.seen(rows))
         return out, {name: np.moveaxis(column, -1, 0) for name, column in columns.items()}
 
-    def _store(self, members: np.ndarray, state: Any) -> None:
+    def _collect(
+        self,
+        members: np.ndarray,
+        begin: int,
+        stop: int,
+        out: loops.Segment,
+        seen: Mapping[str, np.ndarray],
+    ) -> None:
+        for name, column in seen.items():
+            if name not in self.columns:
+                shape = (self.n, len(self.marks), *column.shape[2:])
+                self.columns[name] = np.full(shape, np.nan)
+            self.columns[name][members, begin:stop] = column[:, :-1]
         if self.state is None:
-            self.state = jax.tree.map(lambda a: np.zeros((*a.shape[:-1], self.n), a.dtype), state)
+            self.state = jax.tree.map(
+                lambda a: np.zeros((*a.shape[:-1], self.n), a.dtype), out.state
+            )
+        self._store(members, out.state)
+        t = out.state.t
+        self.computed += int(t.sum() - self.marks[begin] * len(members))
+        self.going[members] = out.active & (t < self.marks[-1])
+        done = ~self.going[members]
+        who, row = members[done], np.searchsorted(self.marks[:-1], t[done], "left")
+        self.length[who], self.end[who] = row + 1, t[done]
+        for name, column in seen.items():
+            self.columns[name][who, row] = column[done, -1]
+        self.above[who] = out.active[done]
+
+    def _store(self, members: np.ndarray, state: State) -> None:
         for kept, new in zip(jax.tree.leaves(self.state), jax.tree.leaves(state), strict=True):
             kept[..., members] = new
 
@@ -152,11 +196,43 @@ class Pool:
     def _sizes(self, t0: int, t1: int) -> np.ndarray:
         """Step sizes of the steps t0 to t1, one column a table; padded."""
         t = np.arange(t0, t1 + 1)
-        table = np.ones((self.steps, _bucket(len(self.tables), 1)), self.progress.x0.dtype)
+        table = np.ones((self.steps, _bucket(len(self.tables), 1)), self.x0.dtype)
         if self.program.schedule is None:
             for column, sizes in enumerate(self.tables):
                 table[: len(t), column] = step_sizes(sizes, t)
         return table
+
+    def _records(self, end: np.ndarray, tail: np.ndarray | None) -> Records:
+        columns, rows = self.columns, len(self.marks)
+        path = columns.pop("x", None)
+        step = np.broadcast_to(self.marks.astype(float), (self.n, rows)).copy()
+        step[np.arange(self.n), self.length - 1] = self.end
+        columns["step"] = step
+        columns["grad_evals"] = step.copy()
+        for name in ("f_evals", "hvp_evals"):
+            columns.setdefault(name, np.zeros((self.n, rows)))
+        columns["gap"] = columns["loss"] - self.f_star[:, None]
+        columns.setdefault("distance", np.full((self.n, rows), np.nan))
+        status, reason = self._endings(tail)
+        return Records(columns, self.length, end, status, path, tail=tail, reason=reason)
+
+    def _endings(self, tail: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Status and reason of each lane (`types.STATUSES`, `types.REASONS`)."""
+        last = (np.arange(self.n), self.length - 1)
+        f_ok = np.isfinite(self.columns["loss"][last])
+        # The norm of a finite gradient may be beyond the largest number: such a lane goes on.
+        g_ok = np.isfinite(self.columns["grad_norm"][last]) | self.above
+        status = np.where(self.above, "budget", np.where(f_ok & g_ok, "converged", "diverged"))
+        lost = np.where(f_ok, "gradient", np.where(g_ok, "f", "f and gradient"))
+        reason = np.where(self.above, "steps", np.where(f_ok & g_ok, "gtol", lost)).astype("U14")
+        if tail is not None:
+            eta = self.columns["step_size"][last]
+            rests = self.above & (tail[:, 1:] == tail[:, :1]).all(axis=(1, 2))
+            looks = self.program.schedule is not None
+            still = np.where(eta == 0, "search" if looks else "schedule", "rounding")
+            no_step = np.isnan(self.columns["slope"][last]) & (eta != 0)  # u = 0: 0/0
+            reason = np.where(rests, np.where(no_step, "direction", still), reason)
+        return status, reason
 
 
 def _points(x: Any) -> np.ndarray:

@@ -121,38 +121,12 @@ def _takes(call: Callable[[Any], Any], x: Any) -> bool:
     return True
 
 
-class Rule(NamedTuple):
-    """A method and a schedule with one lane's numbers; their memories are plain arrays.
-
-    Attributes:
-        method: gradient -> direction.
-        schedule: direction -> step, for a schedule that looks at the descent; None = open loop.
-    """
-
-    method: optax.GradientTransformationExtraArgs
-    schedule: optax.GradientTransformationExtraArgs | None
-
-    def init(self, x: Any) -> tuple[Any, Any]:
-        """Both memories at step 0."""
-        return self.method.init(x), None if self.schedule is None else self.schedule.init(x)
-
-
-def method_of(program: Program, lane: Lanes) -> optax.GradientTransformationExtraArgs:
-    """The method with this lane's numbers."""
-    return _with_plain_keys(optax.with_extra_args_support(program.method(**lane.method)))
-
-
-def schedule_of(program: Program, lane: Lanes) -> optax.GradientTransformationExtraArgs | None:
-    """The schedule with this lane's numbers, if it looks at the descent."""
-    if program.schedule is None:
-        return None
-    schedule = optax.with_extra_args_support(program.schedule(**lane.schedule))
-    return _with_plain_keys(schedule)
-
-
-def rule_of(program: Program, lane: Lanes) -> Rule:
-    """The step rule with this lane's numbers."""
-    return Rule(method_of(program, lane), schedule_of(program, lane))
+def rule_of(program: Program, lane: Lanes) -> optax.GradientTransformationExtraArgs:
+    """The step rule with this lane's numbers; its memory is plain arrays."""
+    rule = optax.with_extra_args_support(program.method(**lane.method))
+    if program.schedule is not None:
+        rule = optax.chain(rule, program.schedule(**lane.schedule))
+    return _with_plain_keys(rule)
 
 
 def _with_plain_keys(
@@ -185,7 +159,7 @@ def _is_key(a: Any) -> bool:
     return jnp.issubdtype(getattr(a, "dtype", np.dtype(float)), jax.dtypes.prng_key)
 
 
-def join(x: Any) -> Float[Array, " d"]:
+def _join(x: Any) -> Float[Array, " d"]:
     return jnp.stack(x) if isinstance(x, tuple) else x
 
 
@@ -227,92 +201,37 @@ def taken(
     program: Program, shared: Mapping[str, Array], lane: Lanes, state: State, size: Array
 ) -> Step:
     """One step of one lane, whether it is to be taken or not."""
-    f = function_of(program, shared, lane)
+    x = _join(state.x)
+    data = {**(lane.data or {}), **shared}
+    f = partial(program.f, data) if program.has_data else program.f
     value, g = value_and_grad(f, state.x)
-    p, method = directed(program, lane, f, state.x, value, g, state.rule[0])
-    u, eta, schedule = sized(program, lane, f, state.x, value, g, p, state.rule[1], size)
     # Coordinates are kept apart as long as possible: stacking them is a pass over memory.
     if program.elementwise:
+        p, rule = rule_of(program, lane).update(split(g), state.rule, state.x)
+        eta = lane.scale * size
+        u = tuple(eta * pi for pi in p)
         x_next = tuple(xi + ui for xi, ui in zip(state.x, u))
     else:
-        u, x_next = split(u), split(join(state.x) + u)
-    seen = observed(program, lane, f, state.x, value, g, u, eta) | counts(state.rule)
-    return Step(State(x_next, (method, schedule), state.t + 1), value, g, seen)
-
-
-def function_of(
-    program: Program, shared: Mapping[str, Array], lane: Lanes
-) -> Callable[[Any], Array]:
-    """f with this lane's data."""
-    data = {**(lane.data or {}), **shared}
-    return partial(program.f, data) if program.has_data else program.f
-
-
-def directed(
-    program: Program,
-    lane: Lanes,
-    f: Callable[[Any], Array],
-    x: Any,
-    value: Array,
-    g: Any,
-    memory: Any,
-) -> tuple[Any, Any]:
-    """The method's direction p, and its memory afterwards."""
-    method = method_of(program, lane)
-    if program.elementwise:
-        return method.update(split(g), memory, x)
-    g = join(g)
-    return method.update(g, memory, join(x), value=value, grad=g, value_fn=f)
-
-
-def sized(
-    program: Program,
-    lane: Lanes,
-    f: Callable[[Any], Array],
-    x: Any,
-    value: Array,
-    g: Any,
-    p: Any,
-    memory: Any,
-    size: Array,
-) -> tuple[Any, Array, Any]:
-    """The step u along p, its size eta, and the schedule's memory afterwards."""
-    schedule = schedule_of(program, lane)
-    if schedule is None:
-        eta = lane.scale * size
-        return (tuple(eta * pi for pi in p) if program.elementwise else eta * p), eta, None
-    u, memory = schedule.update(p, memory, join(x), value=value, grad=join(g), value_fn=f)
-    return u, optax.tree_utils.tree_get(memory, "step_size"), memory
-
-
-def observed(
-    program: Program,
-    lane: Lanes,
-    f: Callable[[Any], Array],
-    x: Any,
-    value: Array,
-    g: Any,
-    u: Any,
-    eta: Array,
-) -> dict[str, Array]:
-    """What is recorded of a step, but for what the rule counts."""
-    seen = dict(probes.sums(x, value, g, u, eta, lane.minimizers))
-    view = probes.StepView(f, join(x), value, join(g), join(u), eta)
+        p, rule = rule_of(program, lane).update(
+            _join(g), state.rule, x, value=value, grad=_join(g), value_fn=f
+        )
+        if program.schedule is None:
+            eta = lane.scale * size
+            u = eta * p
+        else:
+            eta, u = optax.tree_utils.tree_get(rule, "step_size"), p
+        u, x_next = split(u), split(x + u)
+    seen = dict(probes.sums(state.x, value, g, u, eta, lane.minimizers))
+    view = probes.StepView(f, x, value, _join(g), _join(u), eta)
     for name in program.probes:
         seen[name] = registry.factories("probe")[name](view)
-    if program.keep_path:
-        seen["x"] = view.x
-    return seen
-
-
-def counts(rule: Any) -> dict[str, Array]:
-    """Evaluations of f and products with its Hessian that a rule's memories have counted."""
-    seen = {}
     for name in ("f_evals", "hvp_evals"):  # a method and a schedule may both count
-        found = [n for _, n in optax.tree_utils.tree_get_all_with_path(rule, name)]
-        if found:
-            seen[name] = sum(found[1:], found[0])
-    return seen
+        counts = [n for _, n in optax.tree_utils.tree_get_all_with_path(state.rule, name)]
+        if counts:
+            seen[name] = sum(counts[1:], counts[0])
+    if program.keep_path:
+        seen["x"] = x
+    return Step(State(x_next, rule, state.t + 1), value, g, seen)
 
 
 def held(

@@ -1,11 +1,12 @@
-"""A sweep carried out: groups that go together, and the others in chunks, compiled ahead."""
+"""A sweep carried out: its groups in chunks, each chunk's lanes as one pool, compiled ahead."""
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,19 +16,36 @@ import numpy as np
 from gdlab import numerics
 from gdlab.errors import UsageError
 from gdlab.probes import check_probes
-from gdlab.runner import comparison, tracing
 from gdlab.runner import plan as limits
-from gdlab.runner.chunks import Chunk, Lost, chunks, places
-from gdlab.runner.ensemble import Ensemble
+from gdlab.runner import tracing
 from gdlab.runner.plan import Group, Job, as_floats, plan, record_marks, stack
 from gdlab.runner.pool import Pool
 from gdlab.runner.program import Program
-from gdlab.runner.progress import Progress
 from gdlab.types import Method, Objective, Records, Schedule
 
 __all__ = ["Chunk", "Group", "Job", "Lost", "descents", "plan", "record_marks", "run"]
 
+# A chunk of jobs is what is in memory at once: its records, and the block in flight.
+CHUNK_BYTES = 192 * 2**20
 HOPELESS = 8  # jobs that raise, each alone, before the rest of their chunk is given up
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Results of some jobs of a group: `records[i]` belongs to lane i, `lanes[j]` to job j."""
+
+    jobs: tuple[int, ...]
+    lanes: Mapping[int, slice]
+    records: Records
+    steps_computed: int
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Jobs that could not be carried out, and why."""
+
+    jobs: tuple[int, ...]
+    error: Exception
 
 
 @numerics.computing()
@@ -92,14 +110,13 @@ def run(
     tails: bool = False,
     isolate: bool = False,
 ) -> Iterator[Chunk | Lost]:
-    """Carries the jobs out, chunk by chunk, in no certain order.
+    """Carries the jobs out, chunk by chunk, each chunk's lanes as one pool.
 
-    Many structures of few lanes and steps go together (`ensemble`), a large one by a program of
-    its own: while its lanes compute, the programs of the next ones are compiled, one a core.
+    While a chunk computes, the programs of the next ones are compiled, one a core.
 
     Args:
         groups: of the jobs (default: `plan(jobs)`).
-        tails: whether descents that used up their steps are followed for `progress.TAIL` more, as
+        tails: whether descents that used up their steps are followed for `pool.TAIL` more, as
             evidence of what they are doing (see `Records.tail`).
         isolate: whether a chunk that raises is yielded as `Lost`, and the others go on.
 
@@ -107,78 +124,42 @@ def run(
         UsageError: the record of a single job would not fit in memory.
     """
     groups = plan(jobs) if groups is None else groups
+    chunks = [(group.program, members) for group in groups for members in _chunks(group, jobs)]
     devices = _devices()
+    compiling: set[Program] = set()
     # Their threads compute as gdlab does for as long as they live.
     threads = partial(ThreadPoolExecutor, len(devices), initializer=numerics.enter)
     with threads() as workers, threads() as compilers:
-        together, apart = comparison.ensembles(groups, jobs)
-        for members in together:
-            try:
-                made = _ensemble(members, jobs, tails, compilers)
-                yield from _results(made, members, jobs)
-            except Exception:
-                # Carried out one by one, they say which of them failed.
-                apart += members
-            else:
-                apart += [members[i] for i in made.failed]
-        yield from _one_by_one(apart, jobs, tails, isolate, devices, workers, compilers)
 
+        def prepare(program: Program, members: tuple[int, ...]) -> Future[Pool]:
+            new = program not in compiling
+            compiling.add(program)
+            return compilers.submit(_pool, program, members, jobs, workers, devices, tails, new)
 
-def _one_by_one(
-    groups: Sequence[Group],
-    jobs: Sequence[Job],
-    tails: bool,
-    isolate: bool,
-    devices: Sequence[Any],
-    workers: ThreadPoolExecutor,
-    compilers: ThreadPoolExecutor,
-) -> Iterator[Chunk | Lost]:
-    """Each group by a program of its own; see `run`."""
-    parts = [(group.program, members) for group in groups for members in chunks(group, jobs)]
-    compiling: set[Program] = set()
-
-    def prepare(program: Program, members: tuple[int, ...]) -> Future[Pool]:
-        new = program not in compiling
-        compiling.add(program)
-        return compilers.submit(_pool, program, members, jobs, workers, devices, tails, new)
-
-    coming: deque[Future[Pool]] = deque()
-    try:
-        for i, (program, members) in enumerate(parts):
-            while len(coming) <= len(devices) and i + len(coming) < len(parts):
-                coming.append(prepare(*parts[i + len(coming)]))
-            first = coming.popleft()
-            try:
-                done = _chunk(first.result(), members, jobs)
-            except Exception as error:
-                if not isolate:
-                    raise
-                again = partial(_pool, program, jobs=jobs, workers=workers, devices=devices)
-                yield from _apart(members, jobs, partial(again, tails=tails), error)
-            else:
-                yield done
-    finally:
-        compilers.shutdown(cancel_futures=True)
-
-
-@numerics.computing()
-def _ensemble(
-    groups: Sequence[Group], jobs: Sequence[Job], tails: bool, compilers: ThreadPoolExecutor
-) -> Ensemble:
-    made = comparison.ensemble(groups, jobs, tails)
-    made.prepare(compilers)
-    return made
-
-
-@numerics.computing()
-def _results(made: Ensemble, groups: Sequence[Group], jobs: Sequence[Job]) -> list[Chunk]:
-    return list(comparison.results(made, groups, jobs))
+        coming: deque[Future[Pool]] = deque()
+        try:
+            for i, (program, members) in enumerate(chunks):
+                while len(coming) <= len(devices) and i + len(coming) < len(chunks):
+                    coming.append(prepare(*chunks[i + len(coming)]))
+                first = coming.popleft()
+                try:
+                    done = _chunk(first.result(), members, jobs)
+                except Exception as error:
+                    if not isolate:
+                        raise
+                    again = partial(_pool, program, jobs=jobs, workers=workers, devices=devices)
+                    yield from _apart(members, jobs, partial(again, tails=tails), error)
+                else:
+                    yield done
+        finally:
+            compilers.shutdown(cancel_futures=True)
 
 
 @numerics.computing()
 def _chunk(pool: Pool, members: tuple[int, ...], jobs: Sequence[Job]) -> Chunk:
     records = pool.run()
-    return Chunk(members, dict(zip(members, places(members, jobs), strict=True)), records)
+    places = dict(zip(members, _places(members, jobs), strict=True))
+    return Chunk(members, places, records, pool.computed)
 
 
 def _apart(
@@ -209,6 +190,34 @@ def _apart(
                 yield done
 
 
+def _chunks(group: Group, jobs: Sequence[Job]) -> Iterator[tuple[int, ...]]:
+    members: list[int] = []
+    size = 0
+    for i in group.jobs:
+        job = jobs[i]
+        row = limits.LEAST_ROW + 8 * (
+            len(job.probes) + (job.objective.dim if group.program.keep_path else 0)
+        )
+        cost = len(job.x0) * (len(job.marks) * row + 8 * 4 * job.objective.dim)
+        if cost > limits.MOST_BYTES:
+            raise UsageError(
+                f"init.samples={len(job.x0)} with {len(job.marks)} recorded steps would take "
+                f"{cost / 2**30:.0f} GB; use record=ends or a smaller record.points"
+            )
+        if members and size + cost > CHUNK_BYTES:
+            yield tuple(members)
+            members, size = [], 0
+        members.append(i)
+        size += cost
+    yield tuple(members)
+
+
+def _places(members: Sequence[int], jobs: Sequence[Job]) -> list[slice]:
+    """The lanes of each job in its chunk."""
+    starts = np.cumsum([0] + [len(jobs[i].x0) for i in members])
+    return [slice(a, b) for a, b in itertools.pairwise(starts)]
+
+
 @numerics.computing()
 def _pool(
     program: Program,
@@ -230,12 +239,10 @@ def _pool(
         program=replace(program, gathered=len(tables) > 1),
         shared={name: as_floats(data[name], dtype) for name in first.objective.shared},
         lanes=lanes,
-        progress=Progress(
-            np.concatenate([jobs[i].x0 for i in members]).astype(dtype).T,
-            first.marks,
-            np.repeat(np.array(known, float), counts),
-        ),
+        x0=np.concatenate([jobs[i].x0 for i in members]).astype(dtype).T,
+        f_star=np.repeat(np.array(known, float), counts),
         tables=tables,
+        marks=first.marks,
         workers=workers,
         devices=devices,
         tails=tails,
