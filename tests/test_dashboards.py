@@ -88,6 +88,13 @@ def said(process: subprocess.Popen[str], pattern: str, seconds: float = 120) -> 
     raise AssertionError(f"{pattern} was not said in: {text}")
 
 
+def ended(process: subprocess.Popen[str], by: signal.Signals) -> int:
+    """The exit code of a process that is told to end; what it has still to say is dropped."""
+    process.send_signal(by)
+    process.communicate(timeout=90)
+    return process.returncode
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     from playwright.sync_api import sync_playwright
@@ -119,8 +126,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             yield Lab(folder, url, context)
             browser.close()
     finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(90) == 0
+        assert ended(process, signal.SIGINT) == 0
 
 
 def test_the_menu_holds_the_views(lab: Lab) -> None:
@@ -226,8 +232,7 @@ def test_a_port_in_use_and_a_store_without_runs(lab: Lab) -> None:
         taken = said(process, rf"port {port} is in use; taking (\d+)")[1]
         said(process, rf"http://127\.0\.0\.1:{taken}/#/experiments/")
     finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 128 + signal.SIGTERM
+        assert ended(process, signal.SIGTERM) == 128 + signal.SIGTERM
     with pytest.raises(OSError, match="refused"):  # its server ended with it
         socket.create_connection(("127.0.0.1", int(taken)), 2)
     for words in (["tracking.uri=sqlite:///none.db"], ["nobody"]):
