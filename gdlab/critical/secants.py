@@ -45,7 +45,8 @@ def replace_noise(
     noise = evidence.rounding.max(axis=1, initial=0.0) >= largest
     noise |= _unconfirmed(at, p, points, scale)
     noise &= np.isfinite(p.value) & ~evidence.constant
-    u = directions(p.x.shape[1])
+    # No axes: along one, the other coordinates would stay where their slopes are noise.
+    u = directions(p.x.shape[1], axes=0)
     for k in np.flatnonzero(noise):
         found = _linear(at, p.x[k], int(points[k]), float(scale[k]), u)
         if found is None:

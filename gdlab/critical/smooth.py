@@ -28,6 +28,11 @@ from gdlab.types import Objective
 ULPS = 8 * EPS  # the short distance, relative to the point's length
 MIDDLE, FAR = 1e-7, 1e-5  # the long ones
 WRONG = "f rises otherwise than its gradient says: its derivative rule is not that of f"
+WORDS = {
+    "f": "f jumps here: it is not continuous",
+    "gradient": "the gradient jumps here: f is not differentiable",
+    "Hessian": "the gradient is small, but f is not twice differentiable here: no Hessian",
+}
 DIRECTIONS = 24  # at least, from two dimensions on
 
 SMOOTH = {
@@ -121,18 +126,18 @@ def _walk(jaxpr: Any, depends: Sequence[bool]) -> tuple[bool, list[bool]]:
     return True, [moves(v) for v in jaxpr.outvars]
 
 
-def directions(d: int) -> Float[np.ndarray, "k d"]:
-    """Unit vectors: axes and directions that no symmetry singles out; their opposites as well."""
+def directions(d: int, axes: int = 16, others: int = DIRECTIONS) -> Float[np.ndarray, "k d"]:
+    """Unit vectors: some axes and directions that no symmetry singles out; their opposites too."""
     if d == 1:
         return np.array([[1.0], [-1.0]])
-    axes = np.eye(d)[np.linspace(0, d - 1, min(d, 16)).astype(int)]
+    along = np.eye(d)[np.linspace(0, d - 1, min(d, axes)).astype(int)]
     if d == 2:
-        angle = np.pi * np.mod(0.6180339887 * np.arange(1, DIRECTIONS - 1), 1.0)
-        others = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        angle = np.pi * np.mod(0.6180339887 * np.arange(1, others - 1), 1.0)
+        slanted = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     else:
-        others = np.random.default_rng(0).standard_normal((DIRECTIONS, d))
-        others /= np.linalg.norm(others, axis=1)[:, None]
-    u = np.concatenate([axes, others])
+        slanted = np.random.default_rng(0).standard_normal((others, d))
+        slanted /= np.linalg.norm(slanted, axis=1)[:, None]
+    u = np.concatenate([along, slanted])
     return np.concatenate([u, -u])
 
 
@@ -150,50 +155,81 @@ def find_breaks(
         objective: one of those that share the program of f.
         scale: length over which f changes, of each point.
     """
-    m, d = p.x.shape
+    u = directions(p.x.shape[1])
+
+    def bends(x: np.ndarray, v: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return np.einsum("mij,mj->mi", at.hessians(x, which)[2], v)
+
+    along = np.einsum("mij,kj->mki", p.H, u)
+    return breaks_along(at, objective, u, (p.x, p.value, p.g, along), bends, points, scale)
+
+
+def breaks_along(
+    at: Derivatives,
+    objective: Objective,
+    u: Float[np.ndarray, "k d"],
+    here: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    bends: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    points: Int[np.ndarray, " m"],
+    scale: Float[np.ndarray, " m"],
+) -> Breaks:
+    """As `find_breaks`, in the directions u; whole Hessians are not needed.
+
+    Args:
+        here: the points `[m, d]`, f `[m]`, its gradient `[m, d]` and H u `[m, k, d]`.
+        bends: (x, v, whose data) `[n, d]` each -> H(x) v.
+    """
+    x, here_f, here_g, along = here
+    m, d = x.shape
     none = np.zeros(m, bool)
     if not m or is_smooth(objective):
         return Breaks(none, none.copy(), none.copy(), none.copy())
-    u = directions(d)
     k = len(u)
     nobody = np.repeat(points, k)
-    value, slope, bent, ahead = {}, {}, {}, {}
-    steepest = norm(p.g)
-    along = np.einsum("mij,kj->mki", p.H, u)
+    value, slope, bent, ahead, short = {}, {}, {}, {}, []
+    steepest = norm(here_g)
     with np.errstate(all="ignore"):
         for r in (ULPS, 4 * ULPS, MIDDLE, FAR):
             way = r * scale[:, None, None] * u
-            f, g = at.gradients((p.x[:, None] + way).reshape(-1, d), nobody)
+            f, g = at.gradients((x[:, None] + way).reshape(-1, d), nobody)
             f, g = f.reshape(m, k), g.reshape(m, k, d)
-            value[r] = f - p.value[:, None]
+            value[r] = f - here_f[:, None]
             ahead[r] = np.einsum("mkd,kd->mk", g, u)
-            change = g - p.g[:, None]
-            slope[r] = _largest(np.sqrt(np.sum(change**2, axis=2)))
-            bend = change - r * scale[:, None, None] * along
-            bent[r] = _largest(np.sqrt(np.sum(bend**2, axis=2))) / (r * scale)
-            size = np.sqrt(np.sum(g**2, axis=2))
+            change = g - here_g[:, None]
+            short += [change] if r <= 4 * ULPS else []
+            slope[r] = _largest(_sizes(change))
+            bent[r] = _largest(_sizes(change - r * scale[:, None, None] * along)) / (r * scale)
+            size = _sizes(g)
             steepest = np.fmax(steepest, _largest(np.where(np.isfinite(size), size, 0.0)))
-        jump = _jumps(value, p.value, steepest * scale)
+        jump = _jumps(value, here_f, steepest * scale)
         kink = (slope[ULPS] > 4e-3 * slope[FAR]) & (slope[FAR] > 0)
-        kink &= slope[ULPS] > 1e5 * EPS * np.abs(p.value) / scale
-        # What no Hessian explains farther off either; else it is noise of cancellation.
+        kink &= slope[ULPS] > 1e5 * EPS * np.abs(here_f) / scale
+        # What no Hessian explains farther off either, and what is the same a little farther off;
+        # else it is noise of cancellation.
         kink &= ~(bent[MIDDLE] * MIDDLE * scale < 0.3 * slope[ULPS])
-        # Where g is no better than H s: the Hessian explains no more at 1e-7 than at 1e-5.
-        curved = np.maximum(norm(p.H), slope[MIDDLE] / (MIDDLE * scale))
-        suspect = (bent[MIDDLE] > 0.02 * curved) & (bent[MIDDLE] > 0.1 * bent[FAR])
+        kink &= _lasts(_sizes(short[0]), _sizes(short[1] - short[0]))
+        # Where g is no better than H s: the Hessian explains no more at 1e-7 than at 1e-5, beyond
+        # the noise of g.
+        curved = np.maximum(_largest(_sizes(along)), slope[MIDDLE] / (MIDDLE * scale))
+        noise = np.maximum(bent[ULPS], 4 * bent[4 * ULPS]) * (ULPS / MIDDLE)
+        seen = bent[MIDDLE] > np.minimum(0.02 * curved, 10 * noise + 1e-10 * curved)
+        suspect = seen & (bent[MIDDLE] > 0.1 * bent[FAR])
         suspect |= ~np.isfinite(bent[MIDDLE]) | ~np.isfinite(curved)
-        size = np.abs(p.value)
+        size = np.abs(here_f)
         wrong = contradicts(value, ahead, scale, size) if has_rules(objective) else none.copy()
     rough = none.copy()
     i = np.flatnonzero(suspect & ~jump & ~kink)
-    if len(i):
-        near = (p.x[i][:, None] + ULPS * scale[i][:, None, None] * u).reshape(-1, d)
-        _, _, H = at.hessians(near, np.repeat(points[i], k))
+    if len(i):  # does the Hessian change at once, by as much?
+        near = (x[i][:, None] + ULPS * scale[i][:, None, None] * u).reshape(-1, d)
+        there = bends(near, np.tile(u, (len(i), 1)), np.repeat(points[i], k))
         with np.errstate(all="ignore"):
-            size = norm(H).reshape(len(i), k)
-            apart = norm(H.reshape(len(i), k, d, d).reshape(-1, d, d) - np.repeat(p.H[i], k, 0))
-            rough[i] = ~(apart.reshape(len(i), k).max(axis=1) <= 0.02 * size.max(axis=1))
+            apart = _sizes(there.reshape(len(i), k, d) - along[i]).max(axis=1)
+            rough[i] = ~(apart <= 0.3 * bent[MIDDLE][i])
     return Breaks(jump, kink, rough, wrong)
+
+
+def _sizes(a: Float[np.ndarray, "m k d"]) -> Float[np.ndarray, "m k"]:
+    return np.asarray(np.sqrt(np.sum(a**2, axis=2)))
 
 
 def contradicts(
@@ -231,8 +267,12 @@ def _jumps(
     """Whether f has another value on some side, by more than its slope and rounding explain, and
     by the same at two short distances: rounding errors differ from point to point."""
     near, next_ = value[ULPS], value[4 * ULPS]
-    size = np.abs(near)
-    most = _largest(np.where(np.isfinite(size), size, 0.0))
-    large = size > 0.5 * most[:, None]
-    same = np.all(~large | (np.abs(near - next_) <= 0.1 * size), axis=1)
+    most = _largest(np.where(np.isfinite(near), np.abs(near), 0.0))
+    same = _lasts(np.abs(near), np.abs(near - next_))
     return same & (most > 1e3 * EPS * np.abs(here) + 40 * ULPS * rise)
+
+
+def _lasts(size: Float[np.ndarray, "m k"], change: Float[np.ndarray, "m k"]) -> np.ndarray:
+    """Whether the largest of these sizes are the same at the next distance."""
+    most = _largest(np.where(np.isfinite(size), size, 0.0))
+    return np.asarray(np.all(~(size > 0.5 * most[:, None]) | (change <= 0.1 * size), axis=1))
