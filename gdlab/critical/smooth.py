@@ -10,12 +10,13 @@ as |x^2 - y^2| have another Hessian in each sector, which one direction does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 from jaxtyping import Bool, Float, Int
@@ -23,26 +24,21 @@ from jaxtyping import Bool, Float, Int
 from gdlab import numerics
 from gdlab.critical.derivatives import EPS, Derivatives
 from gdlab.critical.polish import Polished, norm
+from gdlab.critical.proof.smoothness import is_smooth_everywhere, known
 from gdlab.types import Objective
 
 ULPS = 8 * EPS  # the short distance, relative to the point's length
 MIDDLE, FAR = 1e-7, 1e-5  # the long ones
-WRONG = "f rises otherwise than its gradient says: its derivative rule is not that of f"
+WRONG = (
+    "f rises otherwise than its gradient says: its derivative rule is not that of f, "
+    "or f loses digits on the way"
+)
 WORDS = {
     "f": "f jumps here: it is not continuous",
     "gradient": "the gradient jumps here: f is not differentiable",
     "Hessian": "the gradient is small, but f is not twice differentiable here: no Hessian",
 }
 DIRECTIONS = 24  # at least, from two dimensions on
-
-SMOOTH = {
-    "add", "add_any", "sub", "mul", "neg", "square", "exp", "exp2", "expm1", "sin", "cos", "tanh",
-    "logistic", "sinh", "cosh", "asinh", "atan", "erf", "erfc", "dot_general", "reduce_sum",
-    "reduce_prod", "cumsum", "cumprod", "conv_general_dilated", "broadcast_in_dim", "concatenate",
-    "copy", "copy_p", "dynamic_slice", "expand_dims", "pad", "reshape", "rev", "slice", "split",
-    "squeeze", "stack", "transpose", "unstack",
-}  # fmt: skip
-CALLS = {"closed_call", "core_call", "jit", "pjit", "remat", "checkpoint", "custom_lin"}
 
 
 @dataclass
@@ -62,7 +58,7 @@ def is_smooth(objective: Objective) -> bool:
 
 
 def has_rules(objective: Objective) -> bool:
-    """Whether the program of f brings derivative rules of its own, or stops gradients."""
+    """Whether f brings derivative rules of its own, stops gradients, or rounds its numbers."""
     return _looked_at(objective)[1]
 
 
@@ -79,51 +75,34 @@ def _looked_at(objective: Objective) -> tuple[bool, bool]:
 
 @lru_cache(maxsize=256)
 def _look(f: Callable[..., Any], dim: int, shapes: Any) -> tuple[bool, bool]:
-    """Whether the program is smooth, and whether it has rules of its own."""
+    """Whether the program is smooth, and whether its gradient may be another function's."""
     x = jax.ShapeDtypeStruct((dim,), np.float64)
     if shapes is None:
         jaxpr = jax.make_jaxpr(f)(x).jaxpr
-        return _walk(jaxpr, [True])[0], _has_rules(jaxpr)
+        return is_smooth_everywhere(jaxpr, [True]), _has_rules(jaxpr)
     data = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape, dtype in shapes}
     jaxpr = jax.make_jaxpr(f)(data, x).jaxpr
-    return _walk(jaxpr, [False] * len(data) + [True])[0], _has_rules(jaxpr)
+    smooth = is_smooth_everywhere(jaxpr, [False] * len(data) + [True], divides=True)
+    return smooth, _has_rules(jaxpr)
 
 
 def _has_rules(jaxpr: Any) -> bool:
     return any(
-        name.startswith(("custom_jvp", "custom_vjp", "stop_gradient"))
-        or any(_has_rules(inner) for inner in jaxprs_in_params(eqn.params))
+        _is_rule(eqn) or any(_has_rules(inner) for inner in jaxprs_in_params(eqn.params))
         for eqn in jaxpr.eqns
-        for name in (eqn.primitive.name,)
     )
 
 
-def _walk(jaxpr: Any, depends: Sequence[bool]) -> tuple[bool, list[bool]]:
-    """Whether all operations on what depends on x are smooth, and which outputs depend on x."""
-    moving = {v for v, d in zip(jaxpr.invars, depends, strict=True) if d}
-
-    def moves(v: Any) -> bool:
-        return not hasattr(v, "val") and v in moving  # literals have a value
-
-    for eqn in jaxpr.eqns:
-        inputs, name = [moves(v) for v in eqn.invars], eqn.primitive.name
-        if not any(inputs):
-            continue
-        if name in CALLS:
-            inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-            smooth, out = _walk(getattr(inner, "jaxpr", inner), inputs)
-            if not smooth:
-                return False, []
-            moving.update(v for v, d in zip(eqn.outvars, out, strict=True) if d)
-        else:
-            smooth = name in SMOOTH
-            smooth |= name == "div" and not inputs[1]
-            smooth |= name == "integer_pow" and eqn.params["y"] >= 0
-            smooth |= name in ("gather", "dynamic_slice") and not any(inputs[1:])
-            moving.update(eqn.outvars)
-        if not smooth:
-            return False, []
-    return True, [moves(v) for v in jaxpr.outvars]
+def _is_rule(eqn: Any) -> bool:
+    """Whether the operation's derivative may not be its own: a rule of the user's, or numbers that
+    lose digits, which is differentiated as if they did not."""
+    name = eqn.primitive.name
+    if name == "custom_jvp_call":
+        return known(eqn.params["call_jaxpr"]) is None
+    if name == "convert_element_type":
+        old, new = np.dtype(eqn.invars[0].aval.dtype), np.dtype(eqn.params["new_dtype"])
+        return bool(jnp.issubdtype(old, jnp.floating) and new.itemsize < old.itemsize)
+    return name.startswith(("custom_jvp", "custom_vjp", "stop_gradient", "reduce_precision"))
 
 
 def directions(d: int, axes: int = 16, others: int = DIRECTIONS) -> Float[np.ndarray, "k d"]:
