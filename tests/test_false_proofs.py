@@ -591,6 +591,14 @@ def rightly(z: Any) -> Any:
     return jax.nn.softplus(z) - 0.5 * z + jax.nn.relu(z + 9) - jax.lax.stop_gradient(z * 0) - z
 
 
+@jax.custom_jvp
+def mirrored(z: Any) -> Any:
+    return 3 + z**2
+
+
+mirrored.defjvp(lambda p, t: (3 + p[0] ** 2, -2 * p[0] * t[0]))
+
+
 def halved(z: Any) -> Any:
     """z^2 + z with 8 bits of z: f goes on falling at -1/2, where its gradient is 0."""
     return z**2 + z.astype(jnp.bfloat16).astype(float)
@@ -600,7 +608,8 @@ def halved(z: Any) -> Any:
 @pytest.mark.parametrize(
     ("f", "at", "right"),
     [(wrong_slope, 0.25, False), (wrong_back, 0.25, False), (wrong_gradient, 0.25, False),
-     (wrong_softplus, 0.25, False), (rightly, 0.0, True), (halved, -0.5, False),
+     (wrong_softplus, 0.25, False), (rightly, 0.0, True), (mirrored, 0.0, False),
+     (lambda z: jax.nn.relu(z + 1) ** 4 - 4 * z, 0.0, True), (halved, -0.5, False),
      (lambda z: jax.lax.reduce_precision(z, 8, 7) + z**2, -0.5, False),
      (lambda z: z.astype(jnp.float8_e4m3fn).astype(float) + z**2, -0.5, False),
      (lambda z: z**2 * jnp.float32(0.1).astype(float), 0.0, True)],

@@ -28,7 +28,7 @@ from gdlab.critical.proof.smoothness import is_smooth_everywhere, known
 from gdlab.types import Objective
 
 ULPS = 8 * EPS  # the short distance, relative to the point's length
-MIDDLE, FAR = 1e-7, 1e-5  # the long ones
+MIDDLE, FAR, WIDE = 1e-7, 1e-5, 1e-3  # the long ones
 WRONG = (
     "f rises otherwise than its gradient says: its derivative rule is not that of f, "
     "or f loses digits on the way"
@@ -166,9 +166,9 @@ def breaks_along(
     k = len(u)
     nobody = np.repeat(points, k)
     value, slope, bent, ahead, short = {}, {}, {}, {}, []
-    steepest = norm(here_g)
+    steepest, ruled = norm(here_g), has_rules(objective)
     with np.errstate(all="ignore"):
-        for r in (ULPS, 4 * ULPS, MIDDLE, FAR):
+        for r in (ULPS, 4 * ULPS, MIDDLE, FAR, *([WIDE] if ruled else [])):
             way = r * scale[:, None, None] * u
             f, g = at.gradients((x[:, None] + way).reshape(-1, d), nobody)
             f, g = f.reshape(m, k), g.reshape(m, k, d)
@@ -178,7 +178,7 @@ def breaks_along(
             short += [change] if r <= 4 * ULPS else []
             slope[r] = _largest(_sizes(change))
             bent[r] = _largest(_sizes(change - r * scale[:, None, None] * along)) / (r * scale)
-            size = _sizes(g)
+            size = _sizes(g if r <= FAR else here_g[:, None])
             steepest = np.fmax(steepest, _largest(np.where(np.isfinite(size), size, 0.0)))
         jump = _jumps(value, here_f, steepest * scale)
         kink = (slope[ULPS] > 4e-3 * slope[FAR]) & (slope[FAR] > 0)
@@ -194,8 +194,9 @@ def breaks_along(
         seen = bent[MIDDLE] > np.minimum(0.02 * curved, 10 * noise + 1e-10 * curved)
         suspect = seen & (bent[MIDDLE] > 0.1 * bent[FAR])
         suspect |= ~np.isfinite(bent[MIDDLE]) | ~np.isfinite(curved)
-        size = np.abs(here_f)
-        wrong = contradicts(value, ahead, scale, size) if has_rules(objective) else none.copy()
+        wrong = none.copy()
+        if ruled:
+            wrong = contradicts(value, ahead, scale, np.abs(here_f))
     rough = none.copy()
     i = np.flatnonzero(suspect & ~jump & ~kink)
     if len(i):  # does the Hessian change at once, by as much?
@@ -217,23 +218,29 @@ def contradicts(
     scale: Float[np.ndarray, " m"],
     size: Float[np.ndarray, " m"],
 ) -> Bool[np.ndarray, " m"]:
-    """Whether f rises otherwise than its gradient says, in some direction and at both distances.
+    """Whether f rises, or bends, otherwise than its gradient says, in some direction.
 
-    What the trapezoidal rule misses of a right gradient falls with the square of the distance.
+    The trapezoidal rule gives the slope of f from one side to the other, and its curvature, from
+    the gradient. What it misses of a right gradient falls with the square of the distance; a wrong
+    one is seen alike at two distances.
 
     Args:
         value, ahead: f and its slope `[m, 2 k]` in k directions and their opposites, away from
-            the point by `MIDDLE` and by `FAR` of its scale.
+            the point by `MIDDLE`, `FAR` and `WIDE` of its scale.
         size: |f|.
     """
-    wrong, seen = {}, True
-    for r in (MIDDLE, FAR):
-        (up, down), (rise, fall) = np.split(value[r], 2, axis=1), np.split(ahead[r], 2, axis=1)
-        step = r * scale[:, None]
-        wrong[r] = np.abs((up - down) - step * (rise - fall)) / step
-        most = np.maximum(np.abs(rise), np.abs(fall))
-        seen = seen & (wrong[r] > 0.1 * most + 1e3 * EPS * size[:, None] / step)
-    return np.asarray(np.any(seen & (wrong[MIDDLE] > 0.1 * wrong[FAR]), axis=1))
+    out = np.zeros(len(size), bool)
+    for sign, order, near, far in ((-1, 1, MIDDLE, FAR), (1, 2, FAR, WIDE)):
+        wrong, seen = {}, True
+        for r in (near, far):
+            (up, down), (rise, fall) = np.split(value[r], 2, axis=1), np.split(ahead[r], 2, axis=1)
+            step = r * scale[:, None]
+            risen, said = up + sign * down, step / order * (rise + sign * fall)
+            wrong[r] = np.abs(risen - said) / step**order
+            most = np.maximum(np.abs(rise), np.abs(fall)) / step ** (order - 1)
+            seen = seen & (wrong[r] > 0.1 * most + 1e3 * EPS * size[:, None] / step**order)
+        out |= np.any(seen & (wrong[near] > 0.3 * wrong[far]), axis=1)
+    return out
 
 
 def _largest(a: Float[np.ndarray, "m k"]) -> Float[np.ndarray, " m"]:
