@@ -27,7 +27,9 @@ from gdlab.critical.polish import Polished, norm
 from gdlab.critical.proof.smoothness import is_smooth_everywhere, known
 from gdlab.types import Objective
 
-ULPS = 8 * EPS  # the short distance, relative to the point's length
+ULPS = 8 * EPS  # the shortest distance, relative to the point's length
+# Pairs of short ones: polishing may end some units in the last place beside a jump.
+SHORT = ((ULPS, 4 * ULPS), (1e-12, 4e-12))
 MIDDLE, FAR, WIDE = 1e-7, 1e-5, 1e-3  # the long ones
 WRONG = (
     "f rises otherwise than its gradient says: its derivative rule is not that of f, "
@@ -165,28 +167,32 @@ def breaks_along(
         return Breaks(none, none.copy(), none.copy(), none.copy())
     k = len(u)
     nobody = np.repeat(points, k)
-    value, slope, bent, ahead, short = {}, {}, {}, {}, []
+    value, slope, bent, ahead, short = {}, {}, {}, {}, {}
+    shorts = [r for pair in SHORT for r in pair]
     steepest, ruled = norm(here_g), has_rules(objective)
     with np.errstate(all="ignore"):
-        for r in (ULPS, 4 * ULPS, MIDDLE, FAR, *([WIDE] if ruled else [])):
+        for r in (*shorts, MIDDLE, FAR, *([WIDE] if ruled else [])):
             way = r * scale[:, None, None] * u
             f, g = at.gradients((x[:, None] + way).reshape(-1, d), nobody)
             f, g = f.reshape(m, k), g.reshape(m, k, d)
             value[r] = f - here_f[:, None]
             ahead[r] = np.einsum("mkd,kd->mk", g, u)
             change = g - here_g[:, None]
-            short += [change] if r <= 4 * ULPS else []
+            if r in shorts:
+                short[r] = change
             slope[r] = _largest(_sizes(change))
             bent[r] = _largest(_sizes(change - r * scale[:, None, None] * along)) / (r * scale)
             size = _sizes(g if r <= FAR else here_g[:, None])
             steepest = np.fmax(steepest, _largest(np.where(np.isfinite(size), size, 0.0)))
         jump = _jumps(value, here_f, steepest * scale)
-        kink = (slope[ULPS] > 4e-3 * slope[FAR]) & (slope[FAR] > 0)
-        kink &= slope[ULPS] > 1e5 * EPS * np.abs(here_f) / scale
-        # What no Hessian explains farther off either, and what is the same a little farther off;
-        # else it is noise of cancellation.
-        kink &= ~(bent[MIDDLE] * MIDDLE * scale < 0.3 * slope[ULPS])
-        kink &= _lasts(_sizes(short[0]), _sizes(short[1] - short[0]))
+        kink = none.copy()
+        for r, next_ in SHORT:
+            bend = (slope[r] > 4e-3 * slope[FAR]) & (slope[FAR] > 0)
+            bend &= slope[r] > 1e5 * EPS * np.abs(here_f) / scale
+            # What no Hessian explains farther off either, and what is the same a little farther
+            # off; else it is noise of cancellation.
+            bend &= ~(bent[MIDDLE] * MIDDLE * scale < 0.3 * slope[r])
+            kink |= bend & _lasts(_sizes(short[r]), _sizes(short[next_] - short[r]))
         # Where g is no better than H s: the Hessian explains no more at 1e-7 than at 1e-5, beyond
         # the noise of g.
         curved = np.maximum(_largest(_sizes(along)), slope[MIDDLE] / (MIDDLE * scale))
@@ -252,10 +258,13 @@ def _jumps(
 ) -> Bool[np.ndarray, " m"]:
     """Whether f has another value on some side, by more than its slope and rounding explain, and
     by the same at two short distances: rounding errors differ from point to point."""
-    near, next_ = value[ULPS], value[4 * ULPS]
-    most = _largest(np.where(np.isfinite(near), np.abs(near), 0.0))
-    same = _lasts(np.abs(near), np.abs(near - next_))
-    return same & (most > 1e3 * EPS * np.abs(here) + 40 * ULPS * rise)
+    out = np.zeros(len(here), bool)
+    for r, next_ in SHORT:
+        size = np.abs(value[r])
+        most = _largest(np.where(np.isfinite(size), size, 0.0))
+        same = _lasts(size, np.abs(value[r] - value[next_]))
+        out |= same & (most > 1e3 * EPS * np.abs(here) + 40 * r * rise)
+    return out
 
 
 def _lasts(size: Float[np.ndarray, "m k"], change: Float[np.ndarray, "m k"]) -> np.ndarray:
