@@ -368,6 +368,21 @@ def test_norms_neither_underflow_nor_overflow(start: float) -> None:
     np.testing.assert_allclose(record.grad_norm, start, rtol=1e-15)
 
 
+@pytest.mark.parametrize("d", [1, 20])
+@pytest.mark.parametrize(("gtol", "steps"), [(0.0, 3000), (1e-300, 3200)])
+def test_a_descent_goes_on_where_its_squares_underflow(d: int, gtol: float, steps: int) -> None:
+    """x_t = 0.8^t: |g|^2 is 0 from t = 1,700 on."""
+    objective = gdlab.Objective(lambda x: jnp.sum(x**2), dim=d)
+    rule = gdlab.schedules.constant(0.1)
+    record = gdlab.descend(
+        objective, np.ones(d), schedule=rule, steps=steps, gtol=gtol, verdict=False
+    )
+    assert record.status == ("converged" if gtol else "budget")
+    assert record.steps == record.step[-1] <= steps
+    t = record.step
+    np.testing.assert_allclose(record.grad_norm, 2 * np.sqrt(d) * 0.8**t, rtol=1e-11)
+
+
 def test_an_objective_that_is_no_number_says_so() -> None:
     with pytest.raises(UsageError, match=r"f returns an array of shape \(2,\); takes a number"):
         gdlab.descend(gdlab.Objective(lambda x: x**2, dim=2), [1.0, 2.0])

@@ -421,6 +421,8 @@ def test_missing_values_are_filled_or_refused() -> None:
     # (x^2 - 1)^2 + (x^2 - 2)^2 + (x^2 - 3x)^2
     slope = [0, 2 * (-6 + 9), 3 * -6, 4 * 3]
     assert len(proof.roots) == exact.count(exact.polynomial(slope), -2.0, 2.1)
+    by_zero = Objective(lambda data, x: x[0] ** 2 + 0 * x[0] / data["c"], 1, {"c": np.zeros(1)[0]})
+    assert not prune(by_zero, np.array([[-1.0, 1.1]])).complete  # f is not a number anywhere
     for y in (np.nan, np.inf):
         with pytest.raises(NotCertifiable, match="inf or nan"):
             prune(Objective(spoilt, 1, {"y": np.array([y])}), np.array([[-1.0, 1.1]]))
@@ -589,11 +591,28 @@ def rightly(z: Any) -> Any:
     return jax.nn.softplus(z) - 0.5 * z + jax.nn.relu(z + 9) - jax.lax.stop_gradient(z * 0) - z
 
 
+@jax.custom_jvp
+def mirrored(z: Any) -> Any:
+    return 3 + z**2
+
+
+mirrored.defjvp(lambda p, t: (3 + p[0] ** 2, -2 * p[0] * t[0]))
+
+
+def halved(z: Any) -> Any:
+    """z^2 + z with 8 bits of z: f goes on falling at -1/2, where its gradient is 0."""
+    return z**2 + z.astype(jnp.bfloat16).astype(float)
+
+
 @pytest.mark.parametrize("d", [4, 40, 600])
 @pytest.mark.parametrize(
     ("f", "at", "right"),
     [(wrong_slope, 0.25, False), (wrong_back, 0.25, False), (wrong_gradient, 0.25, False),
-     (wrong_softplus, 0.25, False), (rightly, 0.0, True)],
+     (wrong_softplus, 0.25, False), (rightly, 0.0, True), (mirrored, 0.0, False),
+     (lambda z: jax.nn.relu(z + 1) ** 4 - 4 * z, 0.0, True), (halved, -0.5, False),
+     (lambda z: jax.lax.reduce_precision(z, 8, 7) + z**2, -0.5, False),
+     (lambda z: z.astype(jnp.float8_e4m3fn).astype(float) + z**2, -0.5, False),
+     (lambda z: z**2 * jnp.float32(0.1).astype(float), 0.0, True)],
 )  # fmt: skip
 def test_a_gradient_is_held_against_f(f: Z, at: float, right: bool, d: int) -> None:
     objective = Objective(lambda x: f(x[0]) + jnp.sum(x[1:] ** 2), d)

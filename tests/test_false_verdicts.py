@@ -116,19 +116,26 @@ def sector(x: Any) -> Any:
     return x[0] ** 2 > x[1] ** 2
 
 
+def quadrants(x: Any) -> Any:
+    square = x[0] ** 2 + x[1] ** 2
+    return jnp.where(x[0] * x[1] > 0, square - 5 * x[0] * x[1], square)
+
+
 ORIGIN = [0.0, 0.0]
 ROUGH = [
     Case("|x^2 - y^2|", lambda x: jnp.abs(x[0] ** 2 - x[1] ** 2), ORIGIN, "rough"),
     Case("sectors of x^2 - y^2/2",
          lambda x: jnp.where(sector(x), x[0] ** 2 - x[1] ** 2 / 2, x[1] ** 2 - x[0] ** 2 / 2),
          ORIGIN, "rough"),
-    Case("quadrants", lambda x: jnp.where(
-        x[0] * x[1] > 0, x[0] ** 2 + x[1] ** 2 - 5 * x[0] * x[1], x[0] ** 2 + x[1] ** 2),
-         ORIGIN, "rough"),
+    Case("quadrants", lambda x: quadrants(x), ORIGIN, "rough"),
     Case("max - 2 min",
          lambda x: jnp.maximum(x[0] ** 2, x[1] ** 2) - 2 * jnp.minimum(x[0] ** 2, x[1] ** 2),
          ORIGIN, "rough"),
     Case("|xy|", lambda x: jnp.abs(x[0] * x[1]) + x[0] ** 2, ORIGIN, "rough"),
+    Case("|x^2 - y^2| beside a stiff direction",
+         lambda x: jnp.abs(x[0] ** 2 - x[1] ** 2) + 1e6 * x[2] ** 2, [0.0, 0.0, 0.0], "rough"),
+    Case("quadrants beside a stiff direction", lambda x: quadrants(x) + 1e9 * jnp.sum(x[2:] ** 2),
+         [0.0] * 6, "rough"),
     Case("x|x|", lambda x: x[0] * jnp.abs(x[0]), [0.0], "rough"),
     Case("|x|^1.5", lambda x: jnp.abs(x[0]) ** 1.5, [0.0], "rough"),
     Case("|x|", lambda x: jnp.abs(x[0]), [0.0], "rough"),
@@ -143,6 +150,10 @@ ROUGH = [
     Case("sign", lambda x: x[0] ** 2 + jnp.sign(x[0]), [0.0], "rough"),
     Case("indicator", lambda x: x[0] ** 2 - (x[0] > 0).astype(float), [0.0], "rough"),
     Case("floor", lambda x: x[0] ** 2 + jnp.floor(x[0]), [0.0], "rough"),
+    *(Case(f"kink {off} aside", lambda x: jnp.where(x[0] < -1, (x[0] + 1) ** 2, x[0] ** 2 - 1),
+           [-1 - off], "rough") for off in (0.0, 5e-15, 2e-14, 3e-13)),
+    *(Case(f"jump {off} aside", lambda x: x[0] * jnp.mod(x[0], 1.0), [-1 - off], "rough")
+      for off in (0.0, 5e-15, 2e-14, 3e-13)),
     Case("floor of a shift", lambda x: (x[0] - 1) ** 2 - 0.25 * jnp.floor(x[0]), [1.0], "rough"),
     Case("round", lambda x: (x[0] - 0.5) ** 2 + jnp.round(x[0]), [0.5], "rough"),
     Case("|x|^3", lambda x: jnp.abs(x[0]) ** 3, [0.0], DEGENERATE),
@@ -160,6 +171,10 @@ ROUGH = [
          gtol=1e-3),
     Case("sinc", lambda x: jnp.sinc(x[0]), [0.0], MAXIMUM),
     Case("sinc, beside", lambda x: jnp.sinc(x[0]), [1e-9], MAXIMUM),
+    *(Case(f"sinc(x) cos(2x), from {far}", lambda x: jnp.sinc(x[0]) * jnp.cos(2 * x[0]), [far],
+           MAXIMUM) for far in (0.0, 1e-5)),
+    *(Case(f"product of sincs, from {far}", lambda x: jnp.sinc(x[0]) * jnp.sinc(x[1]), [far, far],
+           MAXIMUM) for far in (0.0, 1e-5, 0.1)),
     Case("sinc, from afar", lambda x: jnp.sinc(x[0]), [0.1], MAXIMUM),
     Case("sin(x) / x", lambda x: jnp.where(x[0] == 0, 1.0, jnp.sin(x[0]) / x[0]), [1e-5], MAXIMUM,
          (DEGENERATE,)),
@@ -214,6 +229,14 @@ def test_a_point_at_rounding_level_has_arrived_whatever_the_tolerance() -> None:
     f = Objective(lambda x: (x[0] * x[1] - 0.3) ** 2, 2, facts=Facts(f_star=0.0))
     (v,) = judge(f, np.array([[0.5, 0.6 + 1e-15]]), "budget", 0.0)
     assert (v.kind, v.nullity, v.is_global) == (DEGENERATE, 1, True)
+
+
+def test_a_descent_at_rest_has_arrived_though_a_soft_direction_is_left() -> None:
+    f = Objective(lambda x: 0.5 * x[0] ** 2 + 0.5e-9 * x[1] ** 2, 2)
+    (v,) = judge(f, np.array([[0.0, 1e-8]]), "budget", 0.0)
+    assert (v.kind, v.moved) == (MINIMUM, 1e-8)
+    (v,) = judge(f, np.array([[0.0, 1e-5]]), "budget", 0.0)
+    assert v.kind == NOWHERE
 
 
 def test_no_minimum_where_the_gradient_has_no_root() -> None:
@@ -357,19 +380,12 @@ def test_minima_of_linear_networks_on_noisy_targets() -> None:
 LARGE = 600
 
 
-def cubes(x: Any) -> Any:
-    return jnp.sum(x**3)
-
-
 def diagonal(data: Any, x: Any) -> Any:
     return 0.5 * jnp.sum(data["h"] * x * x)
 
 
 def test_more_dimensions_than_a_dense_hessian_takes() -> None:
     rng = np.random.default_rng(2)
-    near = 1e-6 * rng.uniform(0.5, 1.0, LARGE)
-    (v,) = judge(Objective(cubes, LARGE), near[None], "converged", 1e-6)
-    assert v.kind in (DEGENERATE, PLATEAU)
     h = np.logspace(0, -6, LARGE)
     signed = h * np.where(np.arange(LARGE) % 2, 1.0, -1.0)
     hole, dent = h.copy(), signed.copy()
@@ -386,6 +402,33 @@ def test_more_dimensions_than_a_dense_hessian_takes() -> None:
             assert (v.kind, v.index) == (kind, index), (kind, v.label, v.note)
             assert v.nullity == null
             assert v.stable
+
+
+NEAR = 1e-4 * np.random.default_rng(4).uniform(0.5, 1.0, LARGE)
+ROUGH_LARGE = [case for case in ROUGH if case.truth == "rough" and case.x in ([0.0], ORIGIN)]
+
+
+@pytest.mark.parametrize("case", ROUGH_LARGE, ids=lambda case: case.name)
+def test_what_is_rough_in_few_dimensions_is_rough_in_many(case: Case) -> None:
+    k = len(case.x)
+    (v,) = judge(
+        Objective(lambda x: case.f(x[:k]) + 1e3 * jnp.sum(x[k:] ** 2), LARGE),
+        np.zeros((1, LARGE)), "converged", 1e-6,
+    )  # fmt: skip
+    assert is_true(v, "rough")
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "truth"),
+    [(lambda x: jnp.sum(x**3), NEAR, DEGENERATE), (lambda x: jnp.sum(x**4), NEAR, DEGENERATE),
+     (lambda x: jnp.sum(x**4), 0 * NEAR, DEGENERATE), (lambda x: 1e-9 * jnp.sum(x), NEAR, PLATEAU),
+     (lambda x: jnp.sum(x[1:] ** 2) + 1e-9 * x[0], 0 * NEAR, PLATEAU),
+     (lambda x: jnp.sum(jax.nn.softplus(x) - 0.5 * x), 0 * NEAR, MINIMUM)],
+)  # fmt: skip
+def test_flat_points_in_many_dimensions(f: Any, x: np.ndarray, truth: str) -> None:
+    (v,) = judge(Objective(f, LARGE), x[None], "converged", 1e-6)
+    assert v.kind == truth
+    assert v.nullity == (LARGE if truth == DEGENERATE else 0)
 
 
 def test_a_wide_linear_network_is_degenerate_and_global() -> None:

@@ -25,7 +25,7 @@ from gdlab.critical.evidence import TINY, pattern
 from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import levenberg, norm
-from gdlab.critical.smooth import FAR, MIDDLE, WRONG, contradicts, directions, has_rules
+from gdlab.critical.smooth import WORDS, WRONG, Breaks, breaks_along, directions
 from gdlab.types import Objective, Verdict
 
 EACH = 6  # eigenvalues at each end
@@ -98,21 +98,24 @@ def judge_large(
         return leave("not_critical", "the gradient is not a number here")
     if status != "converged" and not before <= gtol and not _is_rounding(at, x, g, point):
         return leave("not_critical", f"descent had not converged; d = {d}: not polished")
-    if _jumps(at, x, float(value), g, point):
-        return leave("not_critical", "f or its gradient jumps here")
     scale = float(scales(objectives, owner, x[None])[0])
-    y, low, slope, step = _polish(at, x, float(value), g, point, scale)
+    y, low, slope, step, left = _polish(at, x, float(value), g, point, scale)
+    breaks = _breaks(at, objectives[0], (y, low, slope), point, scale)
+    if breaks.value[0] or breaks.gradient[0]:
+        return leave("not_critical", WORDS["f" if breaks.value[0] else "gradient"])
+    if breaks.hessian[0]:
+        return leave("degenerate", WORDS["Hessian"])
     g_error = _rounding(at, y, slope, point, scale)
     spectrum = _spectrum(at, y, point, step, scale)
     moved, size = float(np.linalg.norm(y - x)), float(norm(slope[None])[0])
-    if not np.abs(spectrum.values).max() > 0 and size == 0:
+    if size == 0 and spectrum.whole and not spectrum.values.any() and _level(at, y, point, scale):
         return leave("plateau", "gradient and Hessian are zero throughout a neighbourhood")
-    close = 10 * float(np.linalg.norm(step)) <= CLOSE * scale
+    close = 10 * float(np.linalg.norm(step)) <= CLOSE * scale and left <= 1e-3 * size
     if not np.isfinite(spectrum.error) or not (size <= g_error or close):
         note = "the gradient is small, but polishing finds no critical point beside it"
         return leave("plateau", note, moved)
     kind, index, null = spectrum.classify(d, 1.0)
-    wrong = has_rules(objectives[0]) and _contradicts(at, y, low, scale, point)
+    wrong = bool(breaks.rule[0])
     stable = all(spectrum.classify(d, t) == (kind, index, null) for t in (0.1, 10.0))
     sides = np.abs(spectrum.values)
     rise = float(sides[sides > spectrum.error].min(initial=np.inf)) * scale**2
@@ -149,29 +152,29 @@ def _rounding(at: Derivatives, x: np.ndarray, g: np.ndarray, point: int, scale: 
     return worst
 
 
-def _jumps(at: Derivatives, x: np.ndarray, value: float, g: np.ndarray, point: int) -> bool:
-    """Whether f or its gradient changes as much over some units in the last place as farther."""
-    u, scale = pattern(len(x)), max(1.0, float(np.abs(x).max()))
-    way = np.array([1.0, -1.0])[:, None] * u * scale
-    both = np.array([point, point])
-    near_f, near_g = at.gradients(x + 64 * EPS * way, both)
-    far_f, far_g = at.gradients(x + 1e-5 * way, both)
-    steepest = float(norm(np.stack([g, *near_g, *far_g])).max())
-    near, far = float(norm(near_g - g).max()), float(norm(far_g - g).max())
-    kink = near > 4e-3 * far and far > 0 and near > 1e5 * EPS * abs(value) / scale
-    step = float(np.abs(near_f - value).max())
-    jump = step > 1e4 * EPS * abs(value) + 640 * EPS * scale * steepest
-    return kink or (jump and step > 0.1 * float(np.abs(far_f - value).max()))
+def _breaks(
+    at: Derivatives,
+    objective: Objective,
+    here: tuple[np.ndarray, float, np.ndarray],
+    point: int,
+    scale: float,
+) -> Breaks:
+    """What jumps at the point, along a few directions: x, f and g are `here`."""
+    u, (x, value, g) = directions(len(here[0]), 4, 8), here
+    product = at.curvature(x, point)
+    along = np.stack([product(v) for v in u])
+
+    def bends(x: np.ndarray, v: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return np.stack([at.curvature(*a)(v) for *a, v in zip(x, which, v, strict=True)])
+
+    one = x[None], np.array([value]), g[None], along[None]
+    return breaks_along(at, objective, u, one, bends, np.array([point]), np.array([scale]))
 
 
-def _contradicts(at: Derivatives, x: np.ndarray, value: float, scale: float, point: int) -> bool:
-    """Whether f rises otherwise than its gradient says, along a few directions."""
-    u, rises, ahead = directions(len(x)), {}, {}
-    for r in (MIDDLE, FAR):
-        f, g = at.gradients(x + r * scale * u, np.full(len(u), point))
-        rises[r], ahead[r] = f[None] - value, np.sum(g * u, axis=1)[None]
-    one = np.ones(1)
-    return bool(contradicts(rises, ahead, scale * one, abs(value) * one)[0])
+def _level(at: Derivatives, x: np.ndarray, point: int, scale: float) -> bool:
+    """Whether the gradient is zero a little farther off, too."""
+    way = 1e-2 * scale * pattern(len(x))
+    return not at.gradients(np.stack([x + way, x - way]), np.array([point, point]))[1].any()
 
 
 def _operator(at: Derivatives, x: np.ndarray, point: int) -> LinearOperator:
@@ -181,40 +184,53 @@ def _operator(at: Derivatives, x: np.ndarray, point: int) -> LinearOperator:
 
 def _polish(
     at: Derivatives, x: np.ndarray, value: float, g: np.ndarray, point: int, scale: float
-) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, float]:
     """Newton by MINRES, as long as |g| falls and the point stays within a quarter of its length.
 
+    Where steps shrink by a fixed factor, the sum of their geometric series is tried first, as in
+    `polish.py`.
+
     Returns:
-        The point, f, the gradient, and Newton's step from there.
+        The point, f, the gradient, Newton's step, and what the step leaves of the gradient: the
+        part along null directions.
     """
     enough = _rounding(at, x, g, point, scale)
     wholes = 3  # Hessians formed where MINRES does not converge
     start, reach, which, step = x, 0.25 * scale, np.array([point]), np.zeros_like(x)
+    before, rest = 0.0, np.inf
     for _ in range(STEPS):
         size = float(norm(g[None])[0])
         if size == 0:
-            return x, value, g, np.zeros_like(x)
+            return x, value, g, np.zeros_like(x), 0.0
         if size <= enough and step.any():
-            break
+            enough = _rounding(at, x, g, point, scale)
+            if size <= enough:
+                break
         p, _ = minres(_operator(at, x, point), -g / size, rtol=1e-12, maxiter=200)
         step = size * p
-        rest = np.linalg.norm(at.curvature(x, point)(p) * size + g)
+        rest = float(np.linalg.norm(at.curvature(x, point)(p) * size + g))
         if rest > 1e-6 * size and len(x) <= WHOLE and wholes:
             wholes -= 1
-            values, vectors = np.linalg.eigh(_whole(at.curvature(x, point), len(x)))
+            H = _whole(at.curvature(x, point), len(x))
+            values, vectors = np.linalg.eigh(H)
             floor = np.full(1, 1e-13 * np.abs(values).max())
             step = levenberg(g[None], values[None], vectors[None], floor)[0]
-        for shrink in (1.0, 0.25, 0.0625):
-            trial = x + shrink * step
+            rest = float(np.linalg.norm(H @ step + g))
+        length = float(np.linalg.norm(step))
+        rho = length / before if before else 0.0
+        stretch = 1 / (1 - rho) if 0.25 < rho < 0.97 else 1.0
+        before = length if stretch == 1 else 0.0
+        for factor in (stretch, 1.0, 0.25, 0.0625):
+            trial = x + factor * step
             new_value, new_g = (a[0] for a in at.gradients(trial[None], which))
             if norm(new_g[None])[0] < size and np.linalg.norm(trial - start) <= reach:
                 x, value, g = trial, float(new_value), new_g
                 break
         else:
             break
-        if np.linalg.norm(step) <= 4 * EPS * np.linalg.norm(x):
+        if length <= 4 * EPS * np.linalg.norm(x):
             break
-    return x, value, g, step
+    return x, value, g, step, rest
 
 
 def _spectrum(
@@ -224,8 +240,10 @@ def _spectrum(
     d, product = len(x), at.curvature(x, point)
     rng = np.random.default_rng(0)
     size = _largest(product, rng.standard_normal(d))
-    if not np.isfinite(size) or size == 0:
-        return Spectrum(np.full(2 * EACH, size), 0.0 if size == 0 else np.inf, False)
+    if size == 0:
+        return Spectrum(np.zeros(d), 0.0, True)
+    if not np.isfinite(size):
+        return Spectrum(np.full(2 * EACH, size), np.inf, False)
     values, vectors, rest = _extremes(product, size, d, rng)
     u = pattern(d)
     probes = np.column_stack([vectors, u, rng.standard_normal((d, 2)) / np.sqrt(d)])

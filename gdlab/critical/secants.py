@@ -42,10 +42,11 @@ def replace_noise(
     if is_smooth(objective):
         return replaced
     largest = np.abs(evidence.values).max(axis=1, initial=0.0)
-    noise = evidence.rounding.max(axis=1, initial=0.0) >= largest
+    noise = evidence.rounding.max(axis=1, initial=0.0) >= 0.1 * largest
     noise |= _unconfirmed(at, p, points, scale)
     noise &= np.isfinite(p.value) & ~evidence.constant
-    u = directions(p.x.shape[1])
+    # No axes: along one, the other coordinates would stay where their slopes are noise.
+    u = directions(p.x.shape[1], axes=0)
     for k in np.flatnonzero(noise):
         found = _linear(at, p.x[k], int(points[k]), float(scale[k]), u)
         if found is None:

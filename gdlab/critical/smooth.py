@@ -10,12 +10,13 @@ as |x^2 - y^2| have another Hessian in each sector, which one direction does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 from jaxtyping import Bool, Float, Int
@@ -23,21 +24,23 @@ from jaxtyping import Bool, Float, Int
 from gdlab import numerics
 from gdlab.critical.derivatives import EPS, Derivatives
 from gdlab.critical.polish import Polished, norm
+from gdlab.critical.proof.smoothness import is_smooth_everywhere, known
 from gdlab.types import Objective
 
-ULPS = 8 * EPS  # the short distance, relative to the point's length
-MIDDLE, FAR = 1e-7, 1e-5  # the long ones
-WRONG = "f rises otherwise than its gradient says: its derivative rule is not that of f"
+ULPS = 8 * EPS  # the shortest distance, relative to the point's length
+# Pairs of short ones: polishing may end some units in the last place beside a jump.
+SHORT = ((ULPS, 4 * ULPS), (1e-12, 4e-12))
+MIDDLE, FAR, WIDE = 1e-7, 1e-5, 1e-3  # the long ones
+WRONG = (
+    "f rises otherwise than its gradient says: its derivative rule is not that of f, "
+    "or f loses digits on the way"
+)
+WORDS = {
+    "f": "f jumps here: it is not continuous",
+    "gradient": "the gradient jumps here: f is not differentiable",
+    "Hessian": "the gradient is small, but f is not twice differentiable here: no Hessian",
+}
 DIRECTIONS = 24  # at least, from two dimensions on
-
-SMOOTH = {
-    "add", "add_any", "sub", "mul", "neg", "square", "exp", "exp2", "expm1", "sin", "cos", "tanh",
-    "logistic", "sinh", "cosh", "asinh", "atan", "erf", "erfc", "dot_general", "reduce_sum",
-    "reduce_prod", "cumsum", "cumprod", "conv_general_dilated", "broadcast_in_dim", "concatenate",
-    "copy", "copy_p", "dynamic_slice", "expand_dims", "pad", "reshape", "rev", "slice", "split",
-    "squeeze", "stack", "transpose", "unstack",
-}  # fmt: skip
-CALLS = {"closed_call", "core_call", "jit", "pjit", "remat", "checkpoint", "custom_lin"}
 
 
 @dataclass
@@ -57,7 +60,7 @@ def is_smooth(objective: Objective) -> bool:
 
 
 def has_rules(objective: Objective) -> bool:
-    """Whether the program of f brings derivative rules of its own, or stops gradients."""
+    """Whether f brings derivative rules of its own, stops gradients, or rounds its numbers."""
     return _looked_at(objective)[1]
 
 
@@ -74,65 +77,48 @@ def _looked_at(objective: Objective) -> tuple[bool, bool]:
 
 @lru_cache(maxsize=256)
 def _look(f: Callable[..., Any], dim: int, shapes: Any) -> tuple[bool, bool]:
-    """Whether the program is smooth, and whether it has rules of its own."""
+    """Whether the program is smooth, and whether its gradient may be another function's."""
     x = jax.ShapeDtypeStruct((dim,), np.float64)
     if shapes is None:
         jaxpr = jax.make_jaxpr(f)(x).jaxpr
-        return _walk(jaxpr, [True])[0], _has_rules(jaxpr)
+        return is_smooth_everywhere(jaxpr, [True]), _has_rules(jaxpr)
     data = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape, dtype in shapes}
     jaxpr = jax.make_jaxpr(f)(data, x).jaxpr
-    return _walk(jaxpr, [False] * len(data) + [True])[0], _has_rules(jaxpr)
+    smooth = is_smooth_everywhere(jaxpr, [False] * len(data) + [True], divides=True)
+    return smooth, _has_rules(jaxpr)
 
 
 def _has_rules(jaxpr: Any) -> bool:
     return any(
-        name.startswith(("custom_jvp", "custom_vjp", "stop_gradient"))
-        or any(_has_rules(inner) for inner in jaxprs_in_params(eqn.params))
+        _is_rule(eqn) or any(_has_rules(inner) for inner in jaxprs_in_params(eqn.params))
         for eqn in jaxpr.eqns
-        for name in (eqn.primitive.name,)
     )
 
 
-def _walk(jaxpr: Any, depends: Sequence[bool]) -> tuple[bool, list[bool]]:
-    """Whether all operations on what depends on x are smooth, and which outputs depend on x."""
-    moving = {v for v, d in zip(jaxpr.invars, depends, strict=True) if d}
-
-    def moves(v: Any) -> bool:
-        return not hasattr(v, "val") and v in moving  # literals have a value
-
-    for eqn in jaxpr.eqns:
-        inputs, name = [moves(v) for v in eqn.invars], eqn.primitive.name
-        if not any(inputs):
-            continue
-        if name in CALLS:
-            inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-            smooth, out = _walk(getattr(inner, "jaxpr", inner), inputs)
-            if not smooth:
-                return False, []
-            moving.update(v for v, d in zip(eqn.outvars, out, strict=True) if d)
-        else:
-            smooth = name in SMOOTH
-            smooth |= name == "div" and not inputs[1]
-            smooth |= name == "integer_pow" and eqn.params["y"] >= 0
-            smooth |= name in ("gather", "dynamic_slice") and not any(inputs[1:])
-            moving.update(eqn.outvars)
-        if not smooth:
-            return False, []
-    return True, [moves(v) for v in jaxpr.outvars]
+def _is_rule(eqn: Any) -> bool:
+    """Whether the operation's derivative may not be its own: a rule of the user's, or numbers that
+    lose digits, which is differentiated as if they did not."""
+    name = eqn.primitive.name
+    if name == "custom_jvp_call":
+        return known(eqn.params["call_jaxpr"]) is None
+    if name == "convert_element_type":
+        old, new = np.dtype(eqn.invars[0].aval.dtype), np.dtype(eqn.params["new_dtype"])
+        return bool(jnp.issubdtype(old, jnp.floating) and new.itemsize < old.itemsize)
+    return name.startswith(("custom_jvp", "custom_vjp", "stop_gradient", "reduce_precision"))
 
 
-def directions(d: int) -> Float[np.ndarray, "k d"]:
-    """Unit vectors: axes and directions that no symmetry singles out; their opposites as well."""
+def directions(d: int, axes: int = 16, others: int = DIRECTIONS) -> Float[np.ndarray, "k d"]:
+    """Unit vectors: some axes and directions that no symmetry singles out; their opposites too."""
     if d == 1:
         return np.array([[1.0], [-1.0]])
-    axes = np.eye(d)[np.linspace(0, d - 1, min(d, 16)).astype(int)]
+    along = np.eye(d)[np.linspace(0, d - 1, min(d, axes)).astype(int)]
     if d == 2:
-        angle = np.pi * np.mod(0.6180339887 * np.arange(1, DIRECTIONS - 1), 1.0)
-        others = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        angle = np.pi * np.mod(0.6180339887 * np.arange(1, others - 1), 1.0)
+        slanted = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     else:
-        others = np.random.default_rng(0).standard_normal((DIRECTIONS, d))
-        others /= np.linalg.norm(others, axis=1)[:, None]
-    u = np.concatenate([axes, others])
+        slanted = np.random.default_rng(0).standard_normal((others, d))
+        slanted /= np.linalg.norm(slanted, axis=1)[:, None]
+    u = np.concatenate([along, slanted])
     return np.concatenate([u, -u])
 
 
@@ -150,50 +136,86 @@ def find_breaks(
         objective: one of those that share the program of f.
         scale: length over which f changes, of each point.
     """
-    m, d = p.x.shape
+    u = directions(p.x.shape[1])
+
+    def bends(x: np.ndarray, v: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return np.einsum("mij,mj->mi", at.hessians(x, which)[2], v)
+
+    along = np.einsum("mij,kj->mki", p.H, u)
+    return breaks_along(at, objective, u, (p.x, p.value, p.g, along), bends, points, scale)
+
+
+def breaks_along(
+    at: Derivatives,
+    objective: Objective,
+    u: Float[np.ndarray, "k d"],
+    here: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    bends: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    points: Int[np.ndarray, " m"],
+    scale: Float[np.ndarray, " m"],
+) -> Breaks:
+    """As `find_breaks`, in the directions u; whole Hessians are not needed.
+
+    Args:
+        here: the points `[m, d]`, f `[m]`, its gradient `[m, d]` and H u `[m, k, d]`.
+        bends: (x, v, whose data) `[n, d]` each -> H(x) v.
+    """
+    x, here_f, here_g, along = here
+    m, d = x.shape
     none = np.zeros(m, bool)
     if not m or is_smooth(objective):
         return Breaks(none, none.copy(), none.copy(), none.copy())
-    u = directions(d)
     k = len(u)
     nobody = np.repeat(points, k)
-    value, slope, bent, ahead = {}, {}, {}, {}
-    steepest = norm(p.g)
-    along = np.einsum("mij,kj->mki", p.H, u)
+    value, slope, bent, ahead, short = {}, {}, {}, {}, {}
+    shorts = [r for pair in SHORT for r in pair]
+    steepest, ruled = norm(here_g), has_rules(objective)
     with np.errstate(all="ignore"):
-        for r in (ULPS, 4 * ULPS, MIDDLE, FAR):
+        for r in (*shorts, MIDDLE, FAR, *([WIDE] if ruled else [])):
             way = r * scale[:, None, None] * u
-            f, g = at.gradients((p.x[:, None] + way).reshape(-1, d), nobody)
+            f, g = at.gradients((x[:, None] + way).reshape(-1, d), nobody)
             f, g = f.reshape(m, k), g.reshape(m, k, d)
-            value[r] = f - p.value[:, None]
+            value[r] = f - here_f[:, None]
             ahead[r] = np.einsum("mkd,kd->mk", g, u)
-            change = g - p.g[:, None]
-            slope[r] = _largest(np.sqrt(np.sum(change**2, axis=2)))
-            bend = change - r * scale[:, None, None] * along
-            bent[r] = _largest(np.sqrt(np.sum(bend**2, axis=2))) / (r * scale)
-            size = np.sqrt(np.sum(g**2, axis=2))
+            change = g - here_g[:, None]
+            if r in shorts:
+                short[r] = change
+            slope[r] = _largest(_sizes(change))
+            bent[r] = _largest(_sizes(change - r * scale[:, None, None] * along)) / (r * scale)
+            size = _sizes(g if r <= FAR else here_g[:, None])
             steepest = np.fmax(steepest, _largest(np.where(np.isfinite(size), size, 0.0)))
-        jump = _jumps(value, p.value, steepest * scale)
-        kink = (slope[ULPS] > 4e-3 * slope[FAR]) & (slope[FAR] > 0)
-        kink &= slope[ULPS] > 1e5 * EPS * np.abs(p.value) / scale
-        # What no Hessian explains farther off either; else it is noise of cancellation.
-        kink &= ~(bent[MIDDLE] * MIDDLE * scale < 0.3 * slope[ULPS])
-        # Where g is no better than H s: the Hessian explains no more at 1e-7 than at 1e-5.
-        curved = np.maximum(norm(p.H), slope[MIDDLE] / (MIDDLE * scale))
-        suspect = (bent[MIDDLE] > 0.02 * curved) & (bent[MIDDLE] > 0.1 * bent[FAR])
+        jump = _jumps(value, here_f, steepest * scale)
+        kink = none.copy()
+        for r, next_ in SHORT:
+            bend = (slope[r] > 4e-3 * slope[FAR]) & (slope[FAR] > 0)
+            bend &= slope[r] > 1e5 * EPS * np.abs(here_f) / scale
+            # What no Hessian explains farther off either, and what is the same a little farther
+            # off; else it is noise of cancellation.
+            bend &= ~(bent[MIDDLE] * MIDDLE * scale < 0.3 * slope[r])
+            kink |= bend & _lasts(_sizes(short[r]), _sizes(short[next_] - short[r]))
+        # Where g is no better than H s: the Hessian explains no more at 1e-7 than at 1e-5, beyond
+        # the noise of g.
+        curved = np.maximum(_largest(_sizes(along)), slope[MIDDLE] / (MIDDLE * scale))
+        noise = np.maximum(bent[ULPS], 4 * bent[4 * ULPS]) * (ULPS / MIDDLE)
+        seen = bent[MIDDLE] > np.minimum(0.02 * curved, 10 * noise + 1e-10 * curved)
+        suspect = seen & (bent[MIDDLE] > 0.1 * bent[FAR])
         suspect |= ~np.isfinite(bent[MIDDLE]) | ~np.isfinite(curved)
-        size = np.abs(p.value)
-        wrong = contradicts(value, ahead, scale, size) if has_rules(objective) else none.copy()
+        wrong = none.copy()
+        if ruled:
+            wrong = contradicts(value, ahead, scale, np.abs(here_f))
     rough = none.copy()
     i = np.flatnonzero(suspect & ~jump & ~kink)
-    if len(i):
-        near = (p.x[i][:, None] + ULPS * scale[i][:, None, None] * u).reshape(-1, d)
-        _, _, H = at.hessians(near, np.repeat(points[i], k))
+    if len(i):  # does the Hessian change at once, by as much?
+        near = (x[i][:, None] + ULPS * scale[i][:, None, None] * u).reshape(-1, d)
+        there = bends(near, np.tile(u, (len(i), 1)), np.repeat(points[i], k))
         with np.errstate(all="ignore"):
-            size = norm(H).reshape(len(i), k)
-            apart = norm(H.reshape(len(i), k, d, d).reshape(-1, d, d) - np.repeat(p.H[i], k, 0))
-            rough[i] = ~(apart.reshape(len(i), k).max(axis=1) <= 0.02 * size.max(axis=1))
+            apart = _sizes(there.reshape(len(i), k, d) - along[i]).max(axis=1)
+            rough[i] = ~(apart <= 0.3 * bent[MIDDLE][i])
     return Breaks(jump, kink, rough, wrong)
+
+
+def _sizes(a: Float[np.ndarray, "m k d"]) -> Float[np.ndarray, "m k"]:
+    return np.asarray(np.sqrt(np.sum(a**2, axis=2)))
 
 
 def contradicts(
@@ -202,23 +224,29 @@ def contradicts(
     scale: Float[np.ndarray, " m"],
     size: Float[np.ndarray, " m"],
 ) -> Bool[np.ndarray, " m"]:
-    """Whether f rises otherwise than its gradient says, in some direction and at both distances.
+    """Whether f rises, or bends, otherwise than its gradient says, in some direction.
 
-    What the trapezoidal rule misses of a right gradient falls with the square of the distance.
+    The trapezoidal rule gives the slope of f from one side to the other, and its curvature, from
+    the gradient. What it misses of a right gradient falls with the square of the distance; a wrong
+    one is seen alike at two distances.
 
     Args:
         value, ahead: f and its slope `[m, 2 k]` in k directions and their opposites, away from
-            the point by `MIDDLE` and by `FAR` of its scale.
+            the point by `MIDDLE`, `FAR` and `WIDE` of its scale.
         size: |f|.
     """
-    wrong, seen = {}, True
-    for r in (MIDDLE, FAR):
-        (up, down), (rise, fall) = np.split(value[r], 2, axis=1), np.split(ahead[r], 2, axis=1)
-        step = r * scale[:, None]
-        wrong[r] = np.abs((up - down) - step * (rise - fall)) / step
-        most = np.maximum(np.abs(rise), np.abs(fall))
-        seen = seen & (wrong[r] > 0.1 * most + 1e3 * EPS * size[:, None] / step)
-    return np.asarray(np.any(seen & (wrong[MIDDLE] > 0.1 * wrong[FAR]), axis=1))
+    out = np.zeros(len(size), bool)
+    for sign, order, near, far in ((-1, 1, MIDDLE, FAR), (1, 2, FAR, WIDE)):
+        wrong, seen = {}, True
+        for r in (near, far):
+            (up, down), (rise, fall) = np.split(value[r], 2, axis=1), np.split(ahead[r], 2, axis=1)
+            step = r * scale[:, None]
+            risen, said = up + sign * down, step / order * (rise + sign * fall)
+            wrong[r] = np.abs(risen - said) / step**order
+            most = np.maximum(np.abs(rise), np.abs(fall)) / step ** (order - 1)
+            seen = seen & (wrong[r] > 0.1 * most + 1e3 * EPS * size[:, None] / step**order)
+        out |= np.any(seen & (wrong[near] > 0.3 * wrong[far]), axis=1)
+    return out
 
 
 def _largest(a: Float[np.ndarray, "m k"]) -> Float[np.ndarray, " m"]:
@@ -230,9 +258,16 @@ def _jumps(
 ) -> Bool[np.ndarray, " m"]:
     """Whether f has another value on some side, by more than its slope and rounding explain, and
     by the same at two short distances: rounding errors differ from point to point."""
-    near, next_ = value[ULPS], value[4 * ULPS]
-    size = np.abs(near)
+    out = np.zeros(len(here), bool)
+    for r, next_ in SHORT:
+        size = np.abs(value[r])
+        most = _largest(np.where(np.isfinite(size), size, 0.0))
+        same = _lasts(size, np.abs(value[r] - value[next_]))
+        out |= same & (most > 1e3 * EPS * np.abs(here) + 40 * r * rise)
+    return out
+
+
+def _lasts(size: Float[np.ndarray, "m k"], change: Float[np.ndarray, "m k"]) -> np.ndarray:
+    """Whether the largest of these sizes are the same at the next distance."""
     most = _largest(np.where(np.isfinite(size), size, 0.0))
-    large = size > 0.5 * most[:, None]
-    same = np.all(~large | (np.abs(near - next_) <= 0.1 * size), axis=1)
-    return same & (most > 1e3 * EPS * np.abs(here) + 40 * ULPS * rise)
+    return np.asarray(np.all(~(size > 0.5 * most[:, None]) | (change <= 0.1 * size), axis=1))

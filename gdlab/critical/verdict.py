@@ -26,10 +26,11 @@ from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import Polished, norm, polish
 from gdlab.critical.proof.certificate import certify_verdicts
 from gdlab.critical.secants import replace_noise
-from gdlab.critical.smooth import WRONG, Breaks, find_breaks
+from gdlab.critical.smooth import WORDS, WRONG, Breaks, find_breaks
 from gdlab.types import Objective, Verdict
 
 CLOSE = 1e-9  # distance to the root, relative to the point's length, at which a point is critical
+RESTS = 1e-6  # the same, where the descent had come down to the rounding of its gradient
 NEARBY = 0.25  # neighbourhood of an end point, relative to its length
 SMALL = 1e3  # a gradient is small up to this many times the descent's tolerance
 CERTIFY = 3  # largest dimension for which `certified="auto"` tries the certificate
@@ -72,13 +73,12 @@ def rules(c: Case) -> list[tuple[Rows, str, str]]:
     always = np.ones(len(c.small), bool)
     return [
         (~f_finite, NOT_CRITICAL, "f is not finite here"),
-        (c.breaks.value, NOT_CRITICAL, "f jumps here: it is not continuous"),
-        (c.breaks.gradient, NOT_CRITICAL, "the gradient jumps here: f is not differentiable"),
+        (c.breaks.value, NOT_CRITICAL, WORDS["f"]),
+        (c.breaks.gradient, NOT_CRITICAL, WORDS["gradient"]),
         (~g_finite, NOT_CRITICAL, "the gradient is not a number here"),
         (no_hessian & ~c.small, NOT_CRITICAL, "the gradient is not small here"),
         (~c.arrived, NOT_CRITICAL, ""),
-        (no_hessian, "degenerate",
-         "the gradient is small, but f is not twice differentiable here: no Hessian"),
+        (no_hessian, "degenerate", WORDS["Hessian"]),
         (c.constant, "plateau", "gradient and Hessian are zero throughout a neighbourhood"),
         (~c.critical & ~c.small, NOT_CRITICAL, "the gradient is not small here"),
         (~c.critical | c.faded, "plateau",
@@ -186,7 +186,9 @@ def _judge_dense(
     breaks.hessian &= ~replaced
     moved = norm(p.x - ends)
     arrived = (status[points] == "converged") | (before <= gtol[points])
-    arrived |= _critical(p, evidence, scale, 1.0) & (moved <= CLOSE * scale)
+    at_rest = before <= norm(evidence.g_error)  # rounding allows no more
+    near = moved <= np.where(at_rest, RESTS, CLOSE) * scale
+    arrived |= _critical(p, evidence, scale, 1.0) & near
     case = Case(
         finite=(
             np.isfinite(p.value), np.isfinite(before), np.isfinite(p.eigenvalues).all(axis=1)

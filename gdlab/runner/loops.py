@@ -229,7 +229,8 @@ class _Bursts:
         again, _, kept = lax.fori_loop(now.k, again_until, careful, (state, now.i, kept))
         t = state.t + (until - now.k).astype(state.t.dtype)
         there = step.where(through, State(x, rule, t), again)
-        return _Carried(until, later, there, through, kept)
+        # Where |g|^2 has underflowed, a lane takes every burst with care, and goes on.
+        return _Carried(until, later, there, now.active & (there.t == t), kept)
 
     def _keep(self, kept: Array, i: Any, k: Any, state: State) -> tuple[Array, Any]:
         """The state before step k in row i if that is its record point, else in nobody's row."""

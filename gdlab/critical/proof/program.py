@@ -3,7 +3,7 @@
 A derivative rule that somebody wrote (`custom_jvp`, `custom_vjp`, `stop_gradient`) may be wrong, so
 none is believed: f is written out with the bodies of such functions in their place, and that is
 what JAX differentiates. The one exception is a body that is operation for operation one of
-`KNOWN`; it gets JAX's own rule for that function.
+`smoothness.KNOWN`; it gets JAX's own rule for that function.
 
 All operations and number types of the three programs are looked up in lists of what has an exact
 interval form (`primitives.py`). Anything else raises `NotCertifiable` with its name.
@@ -22,11 +22,9 @@ import numpy as np
 
 from gdlab import numerics
 from gdlab.critical.proof.primitives import BODIES, CALLS, INTEGERS, MOVES, NAMES, NotCertifiable
-from gdlab.critical.proof.smoothness import is_smooth_everywhere
+from gdlab.critical.proof.smoothness import is_smooth_everywhere, known
 
 Shapes = tuple[tuple[str, Any, Any], ...] | None  # name, shape and type of each array of data
-# Smooth functions whose bodies are not: |a - b| and max(a, b) cancel.
-KNOWN: tuple[Callable[..., Any], ...] = (jnp.logaddexp,)
 EXACT = {"bool", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
 
 
@@ -86,7 +84,9 @@ def trace(f: Callable[..., Any], dim: int, shapes: Shapes) -> Program:
     def own(x: Any, *data: Any) -> Any:
         return _replay(program.jaxpr, program.consts, (x, *data), [], branches=True)[0]
 
-    return Program(program, own, names, is_smooth_everywhere(program.jaxpr), _finite(program))
+    depends = [True, *[False] * (len(program.jaxpr.invars) - 1)]
+    smooth = is_smooth_everywhere(program.jaxpr, depends)
+    return Program(program, own, names, smooth, _finite(program))
 
 
 @lru_cache(maxsize=256)
@@ -120,11 +120,11 @@ def _replay(
         branches: whether a maximum becomes a choice: JAX's own derivative of it asks whether two
             numbers are equal, which a box rarely decides.
     """
-    known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
-    known |= dict(zip(jaxpr.invars, args, strict=True))
+    made: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    made |= dict(zip(jaxpr.invars, args, strict=True))
 
     def read(atom: Any) -> Any:
-        return atom.val if hasattr(atom, "val") else known[atom]
+        return atom.val if hasattr(atom, "val") else made[atom]
 
     for eqn in jaxpr.eqns:
         name, inputs = eqn.primitive.name, [read(atom) for atom in eqn.invars]
@@ -136,7 +136,7 @@ def _replay(
             outputs = [jnp.where(a >= b if name == "max" else a <= b, a, b)]
         elif name in CALLS:
             body = next(eqn.params[k] for k in BODIES if k in eqn.params)
-            same = _known(body) if name == "custom_jvp_call" else None
+            same = known(body) if name == "custom_jvp_call" else None
             if same is not None:
                 outputs = [same(*inputs)]
             else:
@@ -145,23 +145,10 @@ def _replay(
                 inner = getattr(body, "jaxpr", body)
                 outputs = _replay(inner, getattr(body, "consts", ()), inputs, rules, branches)
         else:
-            made = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
-            outputs = made if eqn.primitive.multiple_results else [made]
-        known |= dict(zip(eqn.outvars, outputs, strict=True))
+            out = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
+            outputs = out if eqn.primitive.multiple_results else [out]
+        made |= dict(zip(eqn.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
-
-
-def _known(body: Any) -> Callable[..., Any] | None:
-    """The function of `KNOWN` that the body is, operation for operation."""
-    types = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in body.in_avals]
-    for function in KNOWN:
-        try:
-            (eqn,) = jax.make_jaxpr(function)(*types).jaxpr.eqns
-        except (TypeError, ValueError):  # it takes other arguments
-            continue
-        if str(eqn.params.get("call_jaxpr")) == str(body):
-            return function
-    return None
 
 
 def _name_of(body: Any) -> str:

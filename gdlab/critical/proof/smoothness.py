@@ -16,40 +16,95 @@ Analysis, 1983, thm. 2.3.9), so that where they exclude zero there is no extremu
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gdlab.critical.proof.interval import Interval
-from gdlab.critical.proof.primitives import COMPARISONS, ELEMENTWISE, MOVES, ranked, whole
+from gdlab.critical.proof.primitives import (
+    BODIES,
+    CALLS,
+    COMPARISONS,
+    ELEMENTWISE,
+    MOVES,
+    ranked,
+    whole,
+)
 
 SMOOTH, KINK, POLE, JUMP = 0, 1, 2, 3
 WORDS = ("smooth", "a kink", "a pole", "a jump")
 ENTIRE = {
-    "neg", "exp", "exp2", "expm1", "tanh", "logistic", "erf", "sin", "cos", "atan", "square",
-    "sinh", "cosh", "add", "add_any", "sub", "mul", "asinh", "reduce_sum", "reduce_prod",
-    "dot_general", "custom_jvp_call",
-    *MOVES,
+    "neg", "exp", "exp2", "expm1", "tanh", "logistic", "erf", "erfc", "sin", "cos", "atan",
+    "square", "sinh", "cosh", "add", "add_any", "sub", "mul", "asinh", "reduce_sum", "reduce_prod",
+    "cumsum", "cumprod", "dot_general", "conv_general_dilated",
+    *(MOVES - {"reduce_precision"}),
 }  # fmt: skip
 ZERO = -1e-290  # a sum of squares that is rounded outward may begin a little below 0
+# Smooth functions whose bodies are not: |a - b| and max(a, b) cancel.
+KNOWN: tuple[Callable[..., Any], ...] = (jnp.logaddexp,)
 
 
-def is_smooth_everywhere(jaxpr: Any) -> bool:
-    """Whether whatever depends on x (the first argument) is made by entire functions."""
-    moving = {id(jaxpr.invars[0])}
-    for eqn in jaxpr.eqns:
-        depends = [id(atom) in moving for atom in eqn.invars]
-        if not any(depends):
+def known(body: Any) -> Callable[..., Any] | None:
+    """The function of `KNOWN` that the body is, operation for operation."""
+    types = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in body.in_avals]
+    for function in KNOWN:
+        try:
+            (eqn,) = jax.make_jaxpr(function)(*types).jaxpr.eqns
+        except (TypeError, ValueError):  # it takes other arguments
             continue
-        name, last = eqn.primitive.name, getattr(eqn.invars[-1], "val", None)
-        fine = name in ENTIRE
-        fine |= name == "integer_pow" and eqn.params["y"] >= 0
-        fine |= name == "div" and last is not None and bool(np.all(last != 0))
-        if not fine:
-            return False
-        moving |= {id(var) for var in eqn.outvars}
-    return True
+        if str(eqn.params.get("call_jaxpr")) == str(body):
+            return function
+    return None
+
+
+def is_smooth_everywhere(jaxpr: Any, depends: Sequence[bool], divides: bool = False) -> bool:
+    """Whether whatever depends on x is made by entire functions.
+
+    Args:
+        depends: which of the program's arguments depend on x.
+        divides: whether to believe that data by which f divides are not zero.
+    """
+    return _walk(jaxpr, depends, divides) is not None
+
+
+def _walk(jaxpr: Any, depends: Sequence[bool], divides: bool) -> list[bool] | None:
+    """Which outputs depend on x; None where they may not be smooth."""
+    moving = {id(v) for v, moves in zip(jaxpr.invars, depends, strict=True) if moves}
+    for eqn in jaxpr.eqns:
+        inputs, name = [id(atom) in moving for atom in eqn.invars], eqn.primitive.name
+        if not any(inputs):
+            continue
+        outputs: list[bool] | None = [True] * len(eqn.outvars)
+        if name == "custom_jvp_call":
+            fine = known(eqn.params["call_jaxpr"]) is not None
+        elif name in CALLS and not name.startswith("custom"):
+            body = next(eqn.params[k] for k in BODIES if k in eqn.params)
+            outputs = _walk(getattr(body, "jaxpr", body), inputs, divides)
+            fine = outputs is not None
+        else:
+            fine = _is_entire(eqn, inputs, divides)
+        if not fine or outputs is None:
+            return None
+        moving |= {id(v) for v, moves in zip(eqn.outvars, outputs, strict=True) if moves}
+    return [id(atom) in moving for atom in jaxpr.outvars]
+
+
+def _is_entire(eqn: Any, depends: Sequence[bool], divides: bool) -> bool:
+    """Whether one operation is entire in those of its arguments that depend on x."""
+    name = eqn.primitive.name
+    if name in ("gather", "dynamic_slice"):
+        return not any(depends[1:])
+    if name == "integer_pow":
+        return bool(eqn.params["y"] >= 0)
+    if name == "div":
+        divisor = getattr(eqn.invars[1], "val", None)
+        not_zero = divides if divisor is None else bool(np.all(divisor != 0))
+        return not depends[1] and not_zero
+    return name in ENTIRE
 
 
 def levelled(eqn: Any, inputs: list[Interval], outputs: list[Interval]) -> list[Interval]:
