@@ -412,6 +412,27 @@ def test_a_module_that_cannot_be_imported_is_one_line(capsys, empty_folder, text
     assert line.endswith(says)
 
 
+RULE = """
+import gdlab, optax.contrib
+
+@gdlab.register.method
+def own_rule(a: float = 0.0) -> gdlab.Method:
+    return gdlab.Method("own", transform=lambda: optax.contrib.sophia(0.1))
+"""
+
+
+def test_a_method_that_raises_fails_alone_and_is_named(capsys, empty_folder) -> None:
+    (empty_folder / "rule_lab.py").write_text(RULE)
+    words = ["--import", "rule_lab", "tracking=off", "steps=5"]
+    code, _, err = gdlab(capsys, *words, "method=own_rule")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "gdlab: tracking=off steps=5 method=own_rule: ValueError: obj_fn must be" in err
+    code, out, err = gdlab(capsys, *words, "-m", "method=own_rule,gradient", "seed=1,2")
+    assert code == 1
+    assert "2 failed:" in out
+    assert re.search(r"^  method=own_rule: ValueError: obj_fn must be .*: 2 seeds$", out, re.M)
+
+
 CALLS = [
     # what `gdlab.descend` is given, and what the one line says
     ({"objective": lambda x: x @ x}, ["objective=", "gdlab.Objective"]),

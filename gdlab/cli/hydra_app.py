@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gdlab import numerics
-from gdlab.cli.terminal import NORMAL, VERBOSE, Screen
+from gdlab.cli import failures
+from gdlab.cli.terminal import MORE, NORMAL, VERBOSE, Screen
 from gdlab.errors import UsageError
 from gdlab.launch import config, study_files
 from gdlab.launch.overrides import check_complete, checked
+from gdlab.tracking.address import shown
 
 # What holds for a whole launch, beside all of `tracking`.
 SHARED = ("study", "resume", "dry_run", "max_jobs")
@@ -38,7 +40,12 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
     try:
         app()
         if session.error is not None:
-            raise session.error
+            if isinstance(session.error, UsageError) or screen.level >= VERBOSE:
+                raise session.error
+            typed = " ".join(arg for arg in args if "=" in arg)
+            said = f"{typed}: {failures.why(session.error)}".removeprefix(": ")
+            screen.fail(f"{shown(said)}; {MORE}")
+            return 1
     except UsageError:
         raise
     except Exception as error:
@@ -212,9 +219,9 @@ def _check_shared(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
         typed = list(dict.fromkeys(value for name, _, value in lines if name == group))
         if len(typed) > 1:
             key, values = group, typed
-    shown = ",".join(values[:4] + ["..."] * (len(values) > 4))
+    some = ",".join(values[:4] + ["..."] * (len(values) > 4))
     raise UsageError(
-        f"{key}={shown}: takes one value for a whole sweep; run the sweep once for each value"
+        f"{key}={some}: takes one value for a whole sweep; run the sweep once for each value"
     )
 
 

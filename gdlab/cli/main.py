@@ -13,7 +13,7 @@ from typing import Any
 
 from gdlab import __version__
 from gdlab.cli import completion
-from gdlab.cli.terminal import NORMAL, QUIET, VERBOSE, Screen
+from gdlab.cli.terminal import MORE, NORMAL, QUIET, VERBOSE, Screen
 from gdlab.errors import UsageError
 from gdlab.tracking.address import shown
 
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         from gdlab.registry import raised
 
-        screen.fail(f"{shown(raised(error))}; the same command with -v shows more")
+        screen.fail(f"{shown(raised(error))}; {MORE}")
         return 1
 
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 QUIET, NORMAL, VERBOSE = 0, 1, 2
+MORE = "the same command with -v shows more"
 
 
 class Screen:
