@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shlex
@@ -38,13 +40,18 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
     taken = _as_hydra_takes(args)
     before, sys.argv = sys.argv, ["gdlab", *taken]
     try:
-        app()
+        if any(arg in SHOWING for arg in taken):
+            with contextlib.redirect_stdout(io.StringIO()) as shows:
+                app()
+            print(shown(shows.getvalue()), end="")
+        else:
+            app()
         if session.error is not None:
             if isinstance(session.error, UsageError) or screen.level >= VERBOSE:
                 raise session.error
             typed = " ".join(arg for arg in args if "=" in arg)
             said = f"{typed}: {failures.why(session.error)}".removeprefix(": ")
-            screen.fail(f"{shown(said)}; {MORE}")
+            screen.fail(f"{said}; {MORE}")
             return 1
     except UsageError:
         raise
@@ -60,6 +67,7 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
 
 # Hydra's flags: those with a value, and those after which choices and keys may be other than ours.
 VALUED = {"--cfg", "-c", "--package", "-p", "--experimental-rerun"}
+SHOWING = ("--cfg", "-c", "--info", "-i")  # print a configuration, which may hold a password
 FOREIGN = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
 FOREIGN |= {"--shell-completion", "-sc", "--experimental-rerun"}
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")

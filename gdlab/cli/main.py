@@ -15,7 +15,6 @@ from gdlab import __version__
 from gdlab.cli import completion
 from gdlab.cli.terminal import MORE, NORMAL, QUIET, VERBOSE, Screen
 from gdlab.errors import UsageError
-from gdlab.tracking.address import shown
 
 HELP = """\
 gdlab: a laboratory for gradient descent
@@ -78,17 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         if level >= VERBOSE and error.__cause__ is not None:
             screen.trace(error.__cause__)
-        screen.fail(shown(str(error)))
+        screen.fail(str(error))
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if level >= VERBOSE:
-            raise
         from gdlab.registry import raised
 
-        screen.fail(f"{shown(raised(error))}; {MORE}")
+        if level >= VERBOSE:
+            screen.trace(error)
+        more = "" if level >= VERBOSE else f"; {MORE}"
+        screen.fail(f"{raised(error)}{more}")
         return 1
 
 
