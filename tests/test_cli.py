@@ -351,6 +351,36 @@ def no_draw(a: float = 0.0):
 def flat_draw(a: float = 0.0):
     return lambda objective, rng: rng.normal(size=objective.dim)
 
+def leaves(a: float = 0.0):
+    raise SystemExit(3)
+
+def no_minimizer(a: float = 0.0):
+    return gdlab.Objective(f, dim=2, facts=gdlab.Facts(minimizers=[0.0]))
+
+def no_f_star(a: float = 0.0):
+    return gdlab.Objective(f, dim=2, facts=gdlab.Facts(f_star="zero"))
+
+def no_numbers(a: float = 0.0):
+    return gdlab.Objective(f, dim=2, data={"a": "text"})
+
+def no_rule(a: float = 0.0):
+    return gdlab.Method("no_rule", transform=None)
+
+def no_scale(a: float = 0.0):
+    return gdlab.Schedule("no_scale", scale="x", sizes=lambda t: 1.0 + 0 * t)
+
+def complex_draw(a: float = 0.0):
+    return lambda objective, rng: rng.normal(size=(1, 2)) * 1j
+
+def empty_draw(a: float = 0.0):
+    return lambda objective, rng: rng.normal(size=(0, 2))
+
+for factory in (leaves, no_minimizer, no_f_star, no_numbers):
+    gdlab.register.objective(factory)
+gdlab.register.method(no_rule)
+gdlab.register.schedule(no_scale)
+for factory in (complex_draw, empty_draw):
+    gdlab.register.init(factory)
 for factory in (wrong_f, no_scalar, no_objective, by_zero):
     gdlab.register.objective(factory)
 for factory in (no_words, no_eta, no_fact):
@@ -371,6 +401,14 @@ FAULTS = [
     ("schedule=no_fact", ["TypeError: unsupported operand", "line 26"]),
     ("init=no_draw", ["KeyError: 'x'", "line 29"]),
     ("init=flat_draw", ["shape (2,)", "[n, 2]"]),
+    ("objective=leaves", ["SystemExit: 3 (own_lab.py, line 35)"]),
+    ("objective=no_minimizer", ["minimizers has shape (1,)"]),
+    ("objective=no_f_star", ["f_star='zero': takes a number"]),
+    ("objective=no_numbers", ["data={'a': 'text'}: takes arrays of numbers"]),
+    ("method=no_rule", ["transform=None: takes a function"]),
+    ("schedule=no_scale", ["scale='x': takes a number"]),
+    ("init=complex_draw", ["draws complex128; takes real numbers"]),
+    ("init=empty_draw", ["shape (0, 2)", "n >= 1"]),
 ]
 
 
@@ -431,6 +469,31 @@ def test_a_method_that_raises_fails_alone_and_is_named(capsys, empty_folder) -> 
     assert code == 1
     assert "2 failed:" in out
     assert re.search(r"^  method=own_rule: ValueError: obj_fn must be .*: 2 seeds$", out, re.M)
+
+
+CALLBACK = """
+import gdlab, jax
+
+def f(x):
+    def told(value):
+        raise ValueError("in a callback")
+    jax.debug.callback(told, x[0])
+    return (x**2).sum()
+
+@gdlab.register.objective
+def calling(a: float = 0.0) -> gdlab.Objective:
+    return gdlab.Objective(f, dim=2)
+"""
+
+
+def test_what_a_callback_raises_is_one_line(capsys, empty_folder) -> None:
+    (empty_folder / "calling_lab.py").write_text(CALLBACK)
+    start = ["init=point", "init.x=[1,1]", "steps=3", "tracking=off"]
+    code, _, err = gdlab(capsys, "--import", "calling_lab", "objective=calling", *start)
+    assert code == 1
+    (line,) = err.splitlines()
+    assert "objective=calling" in line
+    assert "ValueError: in a callback (calling_lab.py, line 6)" in line
 
 
 CALLS = [

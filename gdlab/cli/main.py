@@ -5,6 +5,7 @@ Everything heavy is imported where it is used: `--help` and `list` must answer a
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -72,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if any(flag in args for flag in flags):
             args, level = [a for a in args if a not in flags], value
     screen = Screen(level)
+    if level < VERBOSE:  # jax logs what a callback of a user's raises, and raises it too
+        logging.getLogger("jax._src.debugging").setLevel(logging.CRITICAL)
     try:
         return _dispatch(args, screen)
     except UsageError as error:

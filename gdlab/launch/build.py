@@ -84,11 +84,14 @@ def build(config: Mapping[str, Any]) -> Built:
     who = f"init={params['init.name']}"
     with registry.blamed(who):
         x0 = made["init"](objective, np.random.default_rng(numbers["seed"]))
-        if np.ndim(x0) != 2 or np.shape(x0)[1] != objective.dim:
+        found = np.asarray(x0)
+        if found.ndim != 2 or found.shape[1] != objective.dim or not len(found):
             raise UsageError(
-                f"{who}: draws an array of shape {np.shape(x0)}; {objective.name} takes "
-                f"[n, {objective.dim}]"
+                f"{who}: draws an array of shape {found.shape}; {objective.name} takes "
+                f"[n, {objective.dim}], n >= 1"
             )
+        if found.dtype.kind not in "biuf":
+            raise UsageError(f"{who}: draws {found.dtype}; takes real numbers")
     job = Job(
         objective=objective,
         method=method,

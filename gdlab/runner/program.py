@@ -18,6 +18,7 @@ import optax
 from jaxtyping import Float, Int
 
 from gdlab import probes, registry
+from gdlab.errors import UsageError
 from gdlab.types import Array
 
 # Up to this dimension the coordinates are carried apart, each an array over lanes.
@@ -124,16 +125,19 @@ def _takes(call: Callable[[Any], Any], x: Any) -> bool:
 
 def rule_of(program: Program, lane: Lanes) -> optax.GradientTransformationExtraArgs:
     """The step rule with this lane's numbers; its memory is plain arrays."""
-    rule = _with_what_it_takes(optax.with_extra_args_support(program.method(**lane.method)))
+    rule = _with_what_it_takes(program.method(**lane.method))
     if program.schedule is not None:
         rule = optax.chain(rule, program.schedule(**lane.schedule))
     return _with_plain_keys(rule)
 
 
 def _with_what_it_takes(
-    rule: optax.GradientTransformationExtraArgs,
+    rule: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
     """The rule, where its update names its keywords (as SAM's does) given no others."""
+    if not callable(getattr(rule, "update", None)):
+        raise UsageError(f"method: transform makes {rule!r}; takes an optax transformation")
+    rule = optax.with_extra_args_support(rule)
     named = inspect.signature(rule.update).parameters
     if any(p.kind is p.VAR_KEYWORD for p in named.values()):
         return rule
