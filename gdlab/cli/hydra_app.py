@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from gdlab import numerics
 from gdlab.cli import failures
@@ -38,6 +38,7 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
         config_name="config",
     )(session.task)
     taken = _as_hydra_takes(args)
+    _check_flags(taken)
     before, sys.argv = sys.argv, ["gdlab", *taken]
     try:
         if any(arg in SHOWING for arg in taken):
@@ -47,19 +48,21 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
         else:
             app()
         if session.error is not None:
-            if isinstance(session.error, UsageError) or screen.level >= VERBOSE:
-                raise session.error
-            typed = " ".join(arg for arg in args if "=" in arg)
-            said = f"{typed}: {failures.why(session.error)}".removeprefix(": ")
-            screen.fail(f"{said}; {MORE}")
-            return 1
+            raise session.error
     except UsageError:
         raise
     except Exception as error:
-        mended = config.explained(error, [a for a in args if "=" in a])
-        if mended is None or screen.level >= VERBOSE:
+        typed = [arg for arg in args if "=" in arg]
+        mended = config.explained(error, typed)
+        if screen.level >= VERBOSE:
             raise
-        raise mended from error
+        if mended is not None:
+            raise mended from error
+        if error is not session.error:
+            raise
+        said = f"{' '.join(typed)}: {failures.why(error)}".removeprefix(": ")
+        screen.fail(f"{said}; {MORE}")
+        return 1
     finally:
         sys.argv = before
     return 1 if session.failed else 0
@@ -96,6 +99,18 @@ def _as_hydra_takes(args: Sequence[str]) -> list[str]:
     if names & {"--resolve"} and not names & {"--cfg", "-c"}:
         raise UsageError("--resolve: goes with --cfg, as gdlab --cfg job --resolve OVERRIDES")
     return [*flags, *checked(lines, sweep=sweep)]
+
+
+def _check_flags(args: Sequence[str]) -> None:
+    """Raises where Hydra's parser would print its usage, and end the process."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}; gdlab --hydra-help shows Hydra's flags")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(list(args))
 
 
 class Session:

@@ -156,7 +156,7 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
         if key in LEAST and not numbers[key] >= LEAST[key]:
             raise UsageError(f"{key}={value}: takes a number >= {LEAST[key]}")
         if key in MOST and not numbers[key] <= MOST[key]:
-            raise UsageError(f"{key}={value}: takes a number <= {MOST[key]:g}")
+            raise UsageError(f"{key}={value}: takes a number <= {MOST[key]}")
     for head in ("stop", "record"):
         for tail in config.get(head, {}):
             if f"{head}.{tail}" not in NUMBERS:
