@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+import gdlab as lab
 from gdlab import Objective, descend, objectives, registry
 from gdlab.cli.main import main
 from gdlab.errors import UsageError
@@ -509,10 +510,13 @@ CALLS = [
     ({"points": -5}, ["points=-5", ">= 0"]),
     ({"points": 2.5}, ["points=2.5", "integer"]),
     ({"steps": "many"}, ["steps=many", "integer"]),
-    ({"steps": -1}, ["steps=-1"]),
+    ({"steps": -1}, ["steps=-1: takes a number >= 0"]),
+    ({"steps": 10**12}, ["steps=1000000000000: takes a number <="]),
+    ({"gtol": -1.0}, ["gtol=-1.0: takes a number >= 0"]),
     ({"gtol": None}, ["gtol=None", "number"]),
     ({"record": "lgo"}, ["record=lgo", "'log'"]),
-    ({"precision": 32}, ["precision=32", "float32"]),
+    ({"precision": 32}, ["precision=32", "'float32'"]),
+    ({"precision": "float16"}, ["precision=float16: takes 'float64' or 'float32'"]),
     ({"probes": "sharpnes"}, ["sharpness"]),
 ]
 
@@ -525,6 +529,30 @@ def test_a_wrong_call_from_python_is_one_line(given, says) -> None:
     assert "\n" not in str(caught.value)
     for word in says:
         assert word in str(caught.value)
+
+
+OTHER_CALLS = [
+    (lambda: lab.census(3), "objective=3: takes a gdlab.Objective"),
+    (lambda: lab.basins("booth"), "objective='booth': takes a gdlab.Objective"),
+    (lambda: lab.census(objectives.booth(), seconds=-1), "seconds=-1: takes a number > 0"),
+    (lambda: lab.load(uri=3), "tracking.uri=3: takes an address"),
+    (lambda: lab.load(uri=Path("x.db")), "takes an address such as sqlite:///mlflow.db"),
+]
+
+
+@pytest.mark.parametrize(("call", "says"), OTHER_CALLS)
+def test_other_wrong_calls(call, says) -> None:
+    with pytest.raises(UsageError) as caught:
+        call()
+    assert says in str(caught.value)
+
+
+def test_all_that_gdlab_offers_is_there() -> None:
+    for name in lab.__all__:
+        assert getattr(lab, name) is not None
+    for group in ("objective", "schedule", "method", "init", "probe"):
+        for choice in config.choices(group):
+            assert hasattr(getattr(lab, f"{group}s"), choice.name)
 
 
 def test_in_one_dimension_a_number_is_a_start() -> None:

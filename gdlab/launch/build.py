@@ -144,19 +144,33 @@ def _code_of(factory: Callable[..., Any]) -> str | None:
     return hashlib.sha256(source).hexdigest()[:12]
 
 
+def number(key: str, value: Any, name: str | None = None) -> Any:
+    """`value` as a key of `NUMBERS` takes it.
+
+    Args:
+        name: what messages call it, if not by its key.
+
+    Raises:
+        UsageError: it is of another type, or out of its range.
+    """
+    name = name or key
+    found = registry.check(name, value, NUMBERS[key])
+    if key in LEAST and not found >= LEAST[key]:
+        raise UsageError(f"{name}={value}: takes a number >= {LEAST[key]:g}")
+    if key in MOST and not found <= MOST[key]:
+        raise UsageError(f"{name}={value}: takes a number <= {MOST[key]}")
+    return found
+
+
 def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {}
-    for key, hint in NUMBERS.items():
+    for key in NUMBERS:
         head, _, tail = key.partition(".")
         section = config.get(head, {})
         value = section.get(tail) if tail else section
         if key == "record.probes":
             value = value or []
-        numbers[key] = registry.check(key, value, hint)
-        if key in LEAST and not numbers[key] >= LEAST[key]:
-            raise UsageError(f"{key}={value}: takes a number >= {LEAST[key]}")
-        if key in MOST and not numbers[key] <= MOST[key]:
-            raise UsageError(f"{key}={value}: takes a number <= {MOST[key]}")
+        numbers[key] = number(key, value)
     for head in ("stop", "record"):
         for tail in config.get(head, {}):
             if f"{head}.{tail}" not in NUMBERS:

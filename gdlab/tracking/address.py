@@ -35,6 +35,8 @@ def address(uri: str | None = None) -> str:
         UsageError: it is no address of a store.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    if not isinstance(uri, str):
+        raise UsageError(f"tracking.uri={uri!r}: takes an address such as {DEFAULT_URI}")
     kind = scheme(uri)
     if "://" not in uri or (kind not in SCHEMES and kind not in _plugins()):
         raise UsageError(
