@@ -44,6 +44,7 @@ _ROOMS = {
     "register": "gdlab.registry",
     "schedules": "gdlab.schedules",
     "statistics": "gdlab.analysis.statistics",
+    "study": "gdlab.launch.study",
     "theory": "gdlab.theory",
 }
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from gdlab import numerics, registry
+from gdlab import numerics
 from gdlab.errors import UsageError
+from gdlab.launch.build import number
 from gdlab.launch.campaign import Listener, Outcome, Plan, Settings, carry_out
 from gdlab.runner import sweep, tracing
 from gdlab.types import Method, Objective, Record, Records, Schedule
@@ -70,22 +71,19 @@ def descend(
         if not isinstance(value, kind):
             raise UsageError(f"{key}={_shown(value)}: takes {TAKES[key]}")
     objective = tracing.checked(objective, objective.name)
-    gtol = registry.check("gtol", gtol, float)
-    points = registry.check("points", points, int)
-    if points < 0:
-        raise UsageError(f"points={points}: takes a number >= 0")
+    gtol = number("stop.gtol", gtol, "gtol")
     start = _start(objective, x0)
     records = sweep.descents(
         objective,
         start,
         method=method,
         schedule=schedule,
-        steps=registry.check("steps", steps, int),
+        steps=number("steps", steps),
         gtol=gtol,
-        record=registry.check("record", record, Literal["log", "linear", "all", "ends"]),
-        points=points,
+        record=number("record.spacing", record, "record"),
+        points=number("record.points", points, "points"),
         probes=(probes,) if isinstance(probes, str) else probes,
-        precision=precision,
+        precision=number("precision", precision),
         tails=verdict,
     )
     if verdict:

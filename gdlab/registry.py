@@ -12,9 +12,10 @@ import functools
 import importlib
 import inspect
 import os
+import re
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -45,6 +46,10 @@ _OTHERS = (
     os.path.dirname(__file__) + os.sep,
     *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 )
+
+# Lines of a traceback that is told as text.
+_FRAME = re.compile(r'File "(.*)", line (\d+), in .*')
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(: |$)")
 
 _factories: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in ROOMS}
 
@@ -196,20 +201,29 @@ def build(kind: str, name: str, params: Mapping[str, Any], **context: Any) -> An
 def blamed(what: str) -> Iterator[None]:
     """A context in which any error of a user's code becomes one line on `what`, e.g. `init=mine`.
 
-    A `ValueError` is a refusal and speaks for itself; of others the type and the place are said.
+    A `ValueError` is a refusal and speaks for itself; of others, `SystemExit` among them, the type
+    and the place are said.
     """
     try:
         yield
-    except UsageError:
+    except MissingFact:
         raise
-    except Exception as error:
+    except UsageError as error:
+        if str(error).startswith(what.partition("=")[0]):
+            raise
+        raise UsageError(f"{what}: {error}") from error
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
         said = str(error) if isinstance(error, ValueError) and str(error) else raised(error)
         raise UsageError(f"{what}: {said}") from error
 
 
-def raised(error: Exception) -> str:
+def raised(error: BaseException) -> str:
     """`KeyError: 'eta' (my_lab.py, line 6)`: an error and where a person's own file raised it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("Traceback (most recent call last)" in line for line in lines):
+        return _told(lines)
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     if isinstance(error, SyntaxError):
         return text  # says file and line itself
@@ -217,6 +231,16 @@ def raised(error: Exception) -> str:
         if not frame.filename.startswith(("<", *_OTHERS)):
             return f"{text} ({os.path.basename(frame.filename)}, line {frame.lineno})"
     return text
+
+
+def _told(lines: Sequence[str]) -> str:
+    """The same from a traceback that an error tells, as XLA's do where a callback raised one."""
+    frames = [(i, m) for i, line in enumerate(lines) if (m := _FRAME.fullmatch(line))]
+    after = frames[-1][0] + 1 if frames else 0
+    said = [line for line in lines[after:] if _ERROR.match(line)]
+    own = [m for _, m in frames if not m[1].startswith(("<", *_OTHERS))]
+    text = said[0] if said else lines[0]
+    return f"{text} ({os.path.basename(own[-1][1])}, line {own[-1][2]})" if own else text
 
 
 def check(key: str, value: Any, hint: Any) -> Any:

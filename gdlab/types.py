@@ -66,6 +66,9 @@ class Facts:
         for name in ("minimizers", "domain"):  # lists are what a person writes
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.asarray(getattr(self, name), float))
+        for name in ("f_star", "L", "mu"):
+            if not _is_real(getattr(self, name), none=True):
+                raise UsageError(f"{name}={getattr(self, name)!r}: takes a number, or None")
 
     def need(self, who: str, objective: str, *names: str) -> tuple[Any, ...]:
         """The named facts; raises `MissingFact` naming the first that is unknown."""
@@ -109,6 +112,11 @@ class Objective:
             raise UsageError(f"f={self.f!r}: takes a function x -> scalar")
         if isinstance(self.dim, bool) or not isinstance(self.dim, int | np.integer) or self.dim < 1:
             raise UsageError(f"dim={self.dim}: takes an integer >= 1")
+        if self.data is not None and not isinstance(self.data, Mapping):
+            raise UsageError(f"data={self.data!r}: takes arrays by name, as {{'A': A}}")
+        for name, value in (self.data or {}).items():
+            if getattr(value, "dtype", np.asarray(value).dtype).kind in "OSUMm":
+                raise UsageError(f"data={{{name!r}: {value!r}}}: takes arrays of numbers")
         if lost := [name for name in self.shared if name not in (self.data or {})]:
             known = ", ".join(self.data or {}) or "nothing"
             raise UsageError(f"shared={lost[0]}: {self.name} has no such data; it has {known}")
@@ -168,6 +176,9 @@ class Method:
     params: Mapping[str, float | FromFacts] = field(default_factory=dict)
     elementwise: bool = False
 
+    def __post_init__(self) -> None:
+        _check_transform(f"method {self.name}", self.transform)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -200,6 +211,28 @@ class Schedule:
                 f"schedule {self.name}: sizes takes a function of the steps t [T] -> [T], not "
                 f"{type(self.sizes).__name__}; e.g. lambda t: steps[t % len(steps)]"
             )
+        if self.transform is not None:
+            _check_transform(f"schedule {self.name}", self.transform)
+        if not callable(self.scale) and not _is_real(self.scale):
+            raise ValueError(
+                f"schedule {self.name}: scale={self.scale!r}: takes a number, or a function of the "
+                "objective's facts"
+            )
+
+
+def _check_transform(who: str, transform: Any) -> None:
+    if not callable(transform):
+        raise ValueError(
+            f"{who}: transform={transform!r}: takes a function of the numbers in `params` that "
+            "makes an optax transformation"
+        )
+
+
+def _is_real(value: Any, none: bool = False) -> bool:
+    """Whether a value is one real number."""
+    if value is None:
+        return none
+    return np.ndim(value) == 0 and getattr(value, "dtype", np.asarray(value).dtype).kind in "biuf"
 
 
 STATUSES = ("converged", "budget", "diverged")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+import gdlab as lab
 from gdlab import Objective, descend, objectives, registry
 from gdlab.cli.main import main
 from gdlab.errors import UsageError
@@ -351,6 +352,36 @@ def no_draw(a: float = 0.0):
 def flat_draw(a: float = 0.0):
     return lambda objective, rng: rng.normal(size=objective.dim)
 
+def leaves(a: float = 0.0):
+    raise SystemExit(3)
+
+def no_minimizer(a: float = 0.0):
+    return gdlab.Objective(f, dim=2, facts=gdlab.Facts(minimizers=[0.0]))
+
+def no_f_star(a: float = 0.0):
+    return gdlab.Objective(f, dim=2, facts=gdlab.Facts(f_star="zero"))
+
+def no_numbers(a: float = 0.0):
+    return gdlab.Objective(f, dim=2, data={"a": "text"})
+
+def no_rule(a: float = 0.0):
+    return gdlab.Method("no_rule", transform=None)
+
+def no_scale(a: float = 0.0):
+    return gdlab.Schedule("no_scale", scale="x", sizes=lambda t: 1.0 + 0 * t)
+
+def complex_draw(a: float = 0.0):
+    return lambda objective, rng: rng.normal(size=(1, 2)) * 1j
+
+def empty_draw(a: float = 0.0):
+    return lambda objective, rng: rng.normal(size=(0, 2))
+
+for factory in (leaves, no_minimizer, no_f_star, no_numbers):
+    gdlab.register.objective(factory)
+gdlab.register.method(no_rule)
+gdlab.register.schedule(no_scale)
+for factory in (complex_draw, empty_draw):
+    gdlab.register.init(factory)
 for factory in (wrong_f, no_scalar, no_objective, by_zero):
     gdlab.register.objective(factory)
 for factory in (no_words, no_eta, no_fact):
@@ -371,6 +402,14 @@ FAULTS = [
     ("schedule=no_fact", ["TypeError: unsupported operand", "line 26"]),
     ("init=no_draw", ["KeyError: 'x'", "line 29"]),
     ("init=flat_draw", ["shape (2,)", "[n, 2]"]),
+    ("objective=leaves", ["SystemExit: 3 (own_lab.py, line 35)"]),
+    ("objective=no_minimizer", ["minimizers has shape (1,)"]),
+    ("objective=no_f_star", ["f_star='zero': takes a number"]),
+    ("objective=no_numbers", ["data={'a': 'text'}: takes arrays of numbers"]),
+    ("method=no_rule", ["transform=None: takes a function"]),
+    ("schedule=no_scale", ["scale='x': takes a number"]),
+    ("init=complex_draw", ["draws complex128; takes real numbers"]),
+    ("init=empty_draw", ["shape (0, 2)", "n >= 1"]),
 ]
 
 
@@ -412,6 +451,52 @@ def test_a_module_that_cannot_be_imported_is_one_line(capsys, empty_folder, text
     assert line.endswith(says)
 
 
+RULE = """
+import gdlab, optax.contrib
+
+@gdlab.register.method
+def own_rule(a: float = 0.0) -> gdlab.Method:
+    return gdlab.Method("own", transform=lambda: optax.contrib.sophia(0.1))
+"""
+
+
+def test_a_method_that_raises_fails_alone_and_is_named(capsys, empty_folder) -> None:
+    (empty_folder / "rule_lab.py").write_text(RULE)
+    words = ["--import", "rule_lab", "tracking=off", "steps=5"]
+    code, _, err = gdlab(capsys, *words, "method=own_rule")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "gdlab: tracking=off steps=5 method=own_rule: ValueError: obj_fn must be" in err
+    code, out, err = gdlab(capsys, *words, "-m", "method=own_rule,gradient", "seed=1,2")
+    assert code == 1
+    assert "2 failed:" in out
+    assert re.search(r"^  method=own_rule: ValueError: obj_fn must be .*: 2 seeds$", out, re.M)
+
+
+CALLBACK = """
+import gdlab, jax
+
+def f(x):
+    def told(value):
+        raise ValueError("in a callback")
+    jax.debug.callback(told, x[0])
+    return (x**2).sum()
+
+@gdlab.register.objective
+def calling(a: float = 0.0) -> gdlab.Objective:
+    return gdlab.Objective(f, dim=2)
+"""
+
+
+def test_what_a_callback_raises_is_one_line(capsys, empty_folder) -> None:
+    (empty_folder / "calling_lab.py").write_text(CALLBACK)
+    start = ["init=point", "init.x=[1,1]", "steps=3", "tracking=off"]
+    code, _, err = gdlab(capsys, "--import", "calling_lab", "objective=calling", *start)
+    assert code == 1
+    (line,) = err.splitlines()
+    assert "objective=calling" in line
+    assert "ValueError: in a callback (calling_lab.py, line 6)" in line
+
+
 CALLS = [
     # what `gdlab.descend` is given, and what the one line says
     ({"objective": lambda x: x @ x}, ["objective=", "gdlab.Objective"]),
@@ -425,10 +510,13 @@ CALLS = [
     ({"points": -5}, ["points=-5", ">= 0"]),
     ({"points": 2.5}, ["points=2.5", "integer"]),
     ({"steps": "many"}, ["steps=many", "integer"]),
-    ({"steps": -1}, ["steps=-1"]),
+    ({"steps": -1}, ["steps=-1: takes a number >= 0"]),
+    ({"steps": 10**12}, ["steps=1000000000000: takes a number <="]),
+    ({"gtol": -1.0}, ["gtol=-1.0: takes a number >= 0"]),
     ({"gtol": None}, ["gtol=None", "number"]),
     ({"record": "lgo"}, ["record=lgo", "'log'"]),
-    ({"precision": 32}, ["precision=32", "float32"]),
+    ({"precision": 32}, ["precision=32", "'float32'"]),
+    ({"precision": "float16"}, ["precision=float16: takes 'float64' or 'float32'"]),
     ({"probes": "sharpnes"}, ["sharpness"]),
 ]
 
@@ -441,6 +529,30 @@ def test_a_wrong_call_from_python_is_one_line(given, says) -> None:
     assert "\n" not in str(caught.value)
     for word in says:
         assert word in str(caught.value)
+
+
+OTHER_CALLS = [
+    (lambda: lab.census(3), "objective=3: takes a gdlab.Objective"),
+    (lambda: lab.basins("booth"), "objective='booth': takes a gdlab.Objective"),
+    (lambda: lab.census(objectives.booth(), seconds=-1), "seconds=-1: takes a number > 0"),
+    (lambda: lab.load(uri=3), "tracking.uri=3: takes an address"),
+    (lambda: lab.load(uri=Path("x.db")), "takes an address such as sqlite:///mlflow.db"),
+]
+
+
+@pytest.mark.parametrize(("call", "says"), OTHER_CALLS)
+def test_other_wrong_calls(call, says) -> None:
+    with pytest.raises(UsageError) as caught:
+        call()
+    assert says in str(caught.value)
+
+
+def test_all_that_gdlab_offers_is_there() -> None:
+    for name in lab.__all__:
+        assert getattr(lab, name) is not None
+    for group in ("objective", "schedule", "method", "init", "probe"):
+        for choice in config.choices(group):
+            assert hasattr(getattr(lab, f"{group}s"), choice.name)
 
 
 def test_in_one_dimension_a_number_is_a_start() -> None:

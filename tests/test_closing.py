@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gdlab.analysis import ranking
 from gdlab.cli.main import main
 from gdlab.errors import UsageError
 from gdlab.tracking import aggregate, keys, query, read
@@ -321,6 +322,10 @@ def test_views_show_what_is_swept(folder: Path) -> None:
             "init.x=[1,1],[-1,2]",
             "schedule=exact,backtracking",
         ],
+        # ends that are equally frequent, known points that depend on a list, runs of one start
+        ["precision=float32,float64", "seed=range(3)"],
+        ["objective=quadratic", "objective.center=0.0,[1,2]", "schedule.eta=0.1,0.2"],
+        ["record=log,all", "seed=1,2"],
     ],
 )
 def test_the_terminal_and_the_ui_say_the_same(capsys, folder: Path, words: list[str]) -> None:
@@ -329,6 +334,7 @@ def test_the_terminal_and_the_ui_say_the_same(capsys, folder: Path, words: list[
     (jobs,) = [i for i, line in enumerate(lines) if re.match(r"\d+ jobs: ", line)]
     said = [line for line in lines[jobs + 1 :] if not line.startswith(" ") and "failed" not in line]
     assert said
+    assert ranking.sentences(ranking.rank_runs(read.load("gdlab"))) == said
     assert experiment_tags()[keys.NOTE].splitlines()[0] == ". ".join(said)
     # The UI's rows, in the order of the leaderboard, are the terminal's.
     board = view("leaderboard")

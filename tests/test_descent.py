@@ -584,6 +584,40 @@ def test_a_memory_that_floats_do_not_hold_is_seen_as_it_was(kind) -> None:
     np.testing.assert_allclose(record.slope[:-1], slope, rtol=1e-9)
 
 
+def sharpness_aware(opaque: bool) -> Any:
+    ascent = optax.chain(optax.contrib.normalize(), optax.sgd(0.05))
+    return optax.contrib.sam(optax.sgd(0.01), ascent, sync_period=2, opaque_mode=opaque)
+
+
+# Rules of optax that keep a typed key, or whose update names its keywords and takes no others.
+ODD_RULES = {
+    "typed key": lambda: optax.noisy_sgd(0.01, 0.01, key=jax.random.key(3)),
+    "sam": lambda: sharpness_aware(False),
+    "sam with gradients of its own": lambda: sharpness_aware(True),
+}
+
+
+@pytest.mark.parametrize("name", ODD_RULES)
+@pytest.mark.parametrize("dim", [2, 6])
+def test_rules_of_optax_are_methods(name: str, dim: int) -> None:
+    objective = gdlab.objectives.quadratic(dim=dim)
+    method = Method(name, transform=ODD_RULES[name])
+    x = jnp.full(dim, 0.5)
+    mine = gdlab.descend(
+        objective, x, method=method, schedule=gdlab.schedules.constant(1.0), steps=9, record="all"
+    )
+    with jax.enable_x64(True):
+        rule = ODD_RULES[name]()
+        f = functools.partial(objective.f, objective.data)
+        x = jnp.full(dim, 0.5)
+        state = rule.init(x)
+        more = {"grad_fn": lambda x, _: jax.grad(f)(x)} if "own" in name else {}
+        for _ in range(9):
+            u, state = rule.update(jax.grad(f)(x), state, x, **more)
+            x = x + u
+    np.testing.assert_allclose(mine.x, x, rtol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["grad_norm", "going", "status"])
 def test_a_probe_of_ones_own_does_not_take_the_name_of_a_column(name, monkeypatch) -> None:
     """A probe `grad_norm` would make a descent that converged diverge."""

@@ -261,7 +261,7 @@ def test_newton_finds_no_critical_point_that_a_complete_inventory_lacks(case):
 def test_f_is_shared_by_jobs_and_keeps_their_precision(case):
     name, kw = CASES[case]
     o = objective(case)
-    assert registry.build("objective", name, kw).f is o.f
+    assert registry.build("objective", name, kw).f == o.f
     assert o.name == name
     assert set(o.shared) <= set(o.data or {})
     single = {k: np.asarray(v, np.float32) for k, v in (o.data or {}).items()} or None

@@ -34,6 +34,11 @@ WRONG = [
     ("-m objective=himmelblau,rosenbrok", "did you mean rosenbrock"),
     ("-m seed=interval(0,1)", "an interval has no list of values"),
     ("-m --cfg job", "takes one of them"),
+    ("--cfg all=1", "--cfg/-c: invalid choice: 'all=1'"),
+    ("+objective.widths=${nope} dry_run=false", "Interpolation key 'nope' not found"),
+    ("--nonsense", "unrecognized arguments: --nonsense"),
+    ("++schedule.eta=é", """quote the value: '++schedule.eta="é"'"""),
+    ("census ~schedule.backtracking.grow", "schedule.backtracking.grow: no such key"),
 ]
 
 

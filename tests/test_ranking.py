@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdlab.analysis import endings, parameters, ranking
+from gdlab.analysis import endings, parameters, ranking, tables
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.numbers import number, numbers, percent, written
+from gdlab.report.page import _column
+from gdlab.tracking import describe
 
 
 def ended(loss: float, steps: float = 9, **more: Any) -> Ending:
@@ -57,6 +59,10 @@ AXES = [
     # A value of null, a list beside a number, numbers that six digits do not tell apart.
     ([{"schedule.grow": None}, {"schedule.grow": 2.0}], ["schedule.grow=null", "schedule.grow=2"]),
     ([{"schedule.s": [1.0, 0.5]}, {"schedule.s": 1.0}], ["schedule.s=[1,0.5]", "schedule.s=1"]),
+    (
+        [{"schedule.s": [0.1234567, 1.0]}, {"schedule.s": [0.1234568, 1.0]}],
+        ["schedule.s=[0.1234567,1]", "schedule.s=[0.1234568,1]"],
+    ),
     (
         [{"schedule.eta": 0.1234567}, {"schedule.eta": 0.1234568}],
         ["schedule.eta=0.1234567", "schedule.eta=0.1234568"],
@@ -137,6 +143,28 @@ def test_starts_and_seeds_are_no_choices(key: str) -> None:
     (sentence,) = ranking.sentences(alone)
     assert "best" not in sentence
     assert sentence.startswith(f"median loss 50.5 over 2 {over}, the lowest 1; ")
+
+
+def test_runs_of_one_start_that_are_recorded_otherwise_are_no_more_starts() -> None:
+    runs = [
+        (of("a", seed=k, record__points=n), ended(1.0 + k)) for k in range(2) for n in (10, 100)
+    ]
+    (sentence,) = ranking.sentences(ranked(*runs))
+    assert sentence.startswith("median loss 1.5 over 4 runs of 2 seeds, the lowest 1; ")
+    (sentence,) = ranking.sentences(ranked(*runs[:2]))
+    assert sentence.startswith("median loss 1 over 2 runs of 1 seed, ")
+
+
+def test_settings_that_differ_are_told_apart_in_names_and_tables() -> None:
+    etas = [0.0100001, 0.01000011]
+    params = [of("constant", objective__name="f", method__name="gradient") for _ in etas]
+    rows = [row | {"schedule.eta": eta} for row, eta in zip(params, etas, strict=True)]
+    assert len({describe.run_name(row, ["schedule.eta"]) for row in rows}) == 2
+    table = ranking.table(ranked(*((row, ended(1e-9 / 3)) for row in rows)))
+    text = tables.markdown(table)
+    assert "0.01000011" in text
+    assert " 3.33333e-10 " in text
+    assert [cell[0] for cell in _column(table["schedule.eta"])] == ["0.0100001", "0.01000011"]
 
 
 def test_choices_that_had_other_starts_are_said_to() -> None:

@@ -127,6 +127,11 @@ def test_a_password_is_in_nothing_that_is_kept(folder: Path, capsys) -> None:
     assert main([*line[:2], word]) == 2
     assert "geheim" not in "".join(capsys.readouterr())
     secret = "++tracking.uri=postgresql://me:geheim@host/db"
+    escaped = "tracking.uri=postgresql://me:geheim@127.0.0.1:9/db"
+    for words in (["--cfg", "job"], ["-m", "seed=1,x"], ["-v"], ["-v", "-m", "seed=1,2"]):
+        main([*words, escaped])
+        said = capsys.readouterr()
+        assert "geheim" not in said.out + said.err, words
     settings = Settings(command=f"gdlab {secret} steps=5")
     same = Settings()
     assert sweep_id(settings, [[secret, "steps=5"]]) == sweep_id(same, [["steps=5"]])
@@ -141,6 +146,8 @@ def test_a_password_is_in_nothing_that_is_kept(folder: Path, capsys) -> None:
         ("gdlab tracking.uri=http://a:b@h:1 seed=1", "gdlab tracking.uri=http://a:***@h:1 seed=1"),
         ("sqlite:////tmp/a:b@c/mlflow.db", "sqlite:////tmp/a:b@c/mlflow.db"),
         ("http://h:5000", "http://h:5000"),
+        (r"postgresql\://me\:p\ w@h\:1/db x", r"postgresql\://me:***@h\:1/db x"),
+        (r"postgresql\://h/db?password\=p\,w&x\=1", r"postgresql\://h/db?password\=***&x\=1"),
     ],
 )  # fmt: skip
 def test_shown(text: str, expected: str) -> None:

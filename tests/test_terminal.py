@@ -254,5 +254,7 @@ def test_a_fault_is_one_line_and_says_how_to_see_more(monkeypatch, capsys) -> No
     assert main(["list"]) == 1
     said = r"gdlab: RuntimeError: a \(test_terminal.py, line \d+\); the same command with -v .*\n"
     assert re.fullmatch(said, capsys.readouterr().err)
-    with pytest.raises(RuntimeError):
-        main(["-v", "list"])
+    assert main(["-v", "list"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert re.search(r"\ngdlab: RuntimeError: a \(test_terminal.py, line \d+\)\n$", said)

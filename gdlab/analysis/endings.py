@@ -174,7 +174,8 @@ def reached(endings: Sequence[Ending], place: Mapping[int, str] | None = None) -
     place = place or {}
     ends = Counter(e.words(place.get(-1 if e.reached is None else e.reached)) for e in endings)
     total = sum(ends.values())
-    (first, count), *others = ends.most_common(3)
+    # Equally frequent ones by their words: a store gives its runs in another order.
+    (first, count), *others = sorted(ends.items(), key=lambda end: (-end[1], end[0]))[:3]
     if count == total:
         every = f" in all {total:,} runs" if total > 1 else ""
         return first + every
@@ -199,10 +200,15 @@ def points(endings: Sequence[Ending]) -> pd.DataFrame:
     counts = Counter((e.label or "not judged", e.index, e.reached) for e in endings)
     rows = [
         {"reached": label, "index": index, "known point": known, "runs": n}
-        for (label, index, known), n in counts.most_common()
+        for (label, index, known), n in sorted(counts.items(), key=_frequent_first)
     ]
     found = pd.DataFrame(rows).astype({"index": "Int64", "known point": "Int64"})
     return found.assign(share=found["runs"] / len(endings))
+
+
+def _frequent_first(counted: tuple[tuple[Any, ...], int]) -> tuple[Any, ...]:
+    (label, index, known), n = counted
+    return -n, label, -1 if index is None else index, -1 if known is None else known
 
 
 def _given(value: Any) -> Any:

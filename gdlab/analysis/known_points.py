@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -57,4 +59,7 @@ def _objective(name: str, keys: tuple[tuple[str, Any], ...]) -> Objective | None
 
 
 def _hashable(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("["):  # a list, as the store keeps it
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value)
     return tuple(map(_hashable, value)) if isinstance(value, list) else value

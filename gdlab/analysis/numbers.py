@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 DIGITS = 6
+ALL = 17  # digits, which tell all floats apart
 # A float below its smallest normal number has lost its digits: as a result it is a zero.
 TINY = float(np.finfo(np.float64).tiny)
 
@@ -26,27 +27,31 @@ def numbers(values: Sequence[Any], digits: int = DIGITS) -> list[str]:
 
     All get so many digits, or as many more as it takes to tell apart those that differ.
     """
-    distinct = {float(v) for v in values if _is_float(v) and np.isfinite(v)}
-    for more in (digits, digits + 3, digits + 6, 17):
-        if len({number(v, more) for v in distinct}) == len(distinct):
-            break
-    return [number(v, more) if _is_float(v) else written(v) for v in values]
+    enough = digits_of(values, digits)
+    return [written(v, enough) for v in values]
 
 
-def written(value: Any) -> str:
+def digits_of(values: Sequence[Any], digits: int = DIGITS) -> int:
+    """So many digits, or as many more as it takes to tell values apart that differ."""
+    distinct = len({written(v, ALL) for v in values})
+    tried = (digits, digits + 3, digits + 6)
+    return next((n for n in tried if len({written(v, n) for v in values}) == distinct), ALL)
+
+
+def written(value: Any, digits: int = DIGITS) -> str:
     """A parameter's value as one would type it: `0.1`, `null`, `true`, `[1,2]`."""
     if value is None or value is pd.NA:
         return "null"
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     if _is_float(value):
-        return number(value)
+        return number(value, digits)
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(written, value))}]"
+        return f"[{','.join(written(v, digits) for v in value)}]"
     text = str(value)
     if text.startswith("["):  # a list, as the store keeps it
         with contextlib.suppress(ValueError, SyntaxError):
-            return written(ast.literal_eval(text))
+            return written(ast.literal_eval(text), digits)
     return text
 
 

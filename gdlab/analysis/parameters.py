@@ -113,7 +113,7 @@ def of_runs(runs: pd.DataFrame) -> list[dict[str, Any]]:
     columns = {
         name.removeprefix("params."): name
         for name in names
-        if _is_parameter(name) and f"params.{name}" not in names
+        if is_parameter(name) and f"params.{name}" not in names
     }
     rows: list[dict[str, Any]] = [{} for _ in range(len(runs))]
     for key, name in columns.items():
@@ -125,7 +125,8 @@ def of_runs(runs: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_parameter(column: str) -> bool:
+def is_parameter(column: str) -> bool:
+    """Whether a column of a table of runs is a parameter, and no result."""
     group, dot, _ = column.partition(".")
     return column in TOP or bool(dot and group in GROUPS)
 

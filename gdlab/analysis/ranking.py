@@ -197,7 +197,7 @@ def answer(problem: Problem) -> str:
         often = "" if whole else " in half of its runs or more"
         return f"none; every choice diverged{often}{_advice(first)}"
     what = "median loss" if n > 1 else "loss"
-    over = f" over {n:,} {problem.over}" if n > 1 else ""
+    over = f" over {_over(first, problem.over)}" if n > 1 else ""
     margin = _margin(problem.standings)
     return f"{first.label} {what} {number(first.loss, 3)}{over}, {margin}; {end}"
 
@@ -210,9 +210,15 @@ def _of_starts(only: Standing, over: str, end: str) -> str:
     if not np.isfinite(only.low):
         return f"all {n:,} runs diverged{_advice(only)}"
     return (
-        f"median loss {number(only.loss, 3)} over {n:,} {over}, "
+        f"median loss {number(only.loss, 3)} over {_over(only, over)}, "
         f"the lowest {number(only.low, 3)}; {end}"
     )
+
+
+def _over(standing: Standing, over: str) -> str:
+    """What a median is taken over; runs that differ in how they are recorded share a start."""
+    n, apart = len(standing.endings), len(standing.starts)
+    return f"{n:,} {over}" if apart == n else f"{n:,} runs of {counted(apart, over[:-1])}"
 
 
 def _advice(of: Standing) -> str:
@@ -237,7 +243,7 @@ def _margin(standings: Sequence[Standing]) -> str:
     if second.loss <= first.loss + SAME * max(1.0, abs(first.loss)):
         ratio = second.steps / first.steps if first.steps > 0 else np.inf
         times = f"{number(ratio, 3)} times fewer" if ratio >= ALMOST else "fewer"
-        return f"in {first.steps:,.0f} steps, {times} than the next choice, {name}"
+        return f"in {counted(round(first.steps), 'step')}, {times} than the next choice, {name}"
     if first.loss > 0 and second.loss >= ALMOST * first.loss:
         ratio = second.loss / first.loss
         times = number(ratio, 3) if ratio < 1000 else f"10^{np.log10(ratio):.0f}"

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab.analysis.numbers import TINY
+from gdlab.analysis.numbers import TINY, digits_of
+from gdlab.analysis.parameters import is_parameter
 
 FLOAT = ".12g"
 
@@ -49,6 +50,7 @@ def csv(table: pd.DataFrame, forms: Mapping[str, str] | None = None) -> str:
 
 def markdown(table: pd.DataFrame, forms: Mapping[str, str] | None = None) -> str:
     """The table in Markdown: numbers to the right, bars escaped, columns aligned."""
+    forms = {**_of_parameters(table), **(forms or {})}
     texts = _texts(table, forms, ".6g").map(lambda t: t.replace("|", "\\|"))
     right = [pd.api.types.is_numeric_dtype(table[c]) for c in table.columns]
     heads = [str(c).replace("|", "\\|") for c in table.columns]
@@ -64,6 +66,13 @@ def markdown(table: pd.DataFrame, forms: Mapping[str, str] | None = None) -> str
     rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right)]
     rows = [line(row) for row in texts.itertuples(index=False)]
     return "\n".join([line(heads), line(rule), *rows]) + "\n"
+
+
+def _of_parameters(table: pd.DataFrame) -> dict[str, str]:
+    """Formats with the digits that it takes to tell the settings of a column apart."""
+    columns = {str(c): table[c] for c in table.columns if is_parameter(str(c))}
+    real = {name: [v for v in column if isinstance(v, float)] for name, column in columns.items()}
+    return {name: f".{digits_of(values)}g" for name, values in real.items()}
 
 
 def _texts(

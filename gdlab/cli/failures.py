@@ -19,7 +19,12 @@ def why(error: Exception | None) -> str:
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """One line for each way to fail: `schedule=silver: silver needs L: 7 objectives x 25 seeds`."""
+    """One line for each way to fail: `silver needs L: 7 objectives x 25 seeds`.
+
+    Args:
+        outcomes: of the whole sweep.
+    """
+    swept = {key for key, seen in _values([o.overrides for o in outcomes]).items() if len(seen) > 1}
     alike: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.error is not None:
@@ -30,7 +35,9 @@ def lines(outcomes: Sequence[Outcome]) -> list[str]:
             (one,) = members
             found.append(f"{' '.join(one.overrides)}: {why(one.error)}")
         else:
-            found.append(f"{message}: {extent([o.overrides for o in members])}")
+            jobs = [o.overrides for o in members]
+            words = [*_shared(jobs, swept, message), message, extent(jobs)]
+            found.append(": ".join(words))
     more = [f"... and {len(found) - MOST:,} more"] if len(found) > MOST else []
     return found[:MOST] + more
 
@@ -46,17 +53,33 @@ def _kind(outcome: Outcome) -> tuple[str, str]:
     return message, " ".join(str(outcome.params.get(f"{g}.name")) for g in ("method", "schedule"))
 
 
+def _shared(jobs: Sequence[Sequence[str]], swept: set[str], message: str) -> list[str]:
+    """Which of the sweep's choices some jobs have in common, where a message does not name it."""
+    common = [
+        f"{key}={next(iter(seen))}"
+        for key, seen in _values(jobs).items()
+        if key in swept and len(seen) == 1 and next(iter(seen)) not in message
+    ]
+    return [" ".join(common)] if common else []
+
+
+def _values(jobs: Sequence[Sequence[str]]) -> dict[str, set[str]]:
+    """What jobs set each key to."""
+    values: dict[str, set[str]] = {}
+    for job in jobs:
+        for word in job:
+            key, _, value = word.partition("=")
+            values.setdefault(key.lstrip("+"), set()).add(value)
+    return values
+
+
 def extent(jobs: Sequence[Sequence[str]]) -> str:
     """How much of a sweep some jobs are: `7 objectives x 25 seeds`, or `9 jobs`.
 
     Args:
         jobs: overrides of each, `key=value`.
     """
-    values: dict[str, set[str]] = {}
-    for job in jobs:
-        for word in job:
-            key, _, value = word.partition("=")
-            values.setdefault(key.lstrip("+"), set()).add(value)
+    values = _values(jobs)
     several = {key: len(seen) for key, seen in values.items() if len(seen) > 1}
     size = 1
     for n in several.values():

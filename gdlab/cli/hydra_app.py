@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from gdlab import numerics
-from gdlab.cli.terminal import NORMAL, VERBOSE, Screen
+from gdlab.cli import failures
+from gdlab.cli.terminal import MORE, NORMAL, VERBOSE, Screen
 from gdlab.errors import UsageError
 from gdlab.launch import config, study_files
 from gdlab.launch.overrides import check_complete, checked
+from gdlab.tracking.address import shown
 
 # What holds for a whole launch, beside all of `tracking`.
 SHARED = ("study", "resume", "dry_run", "max_jobs")
@@ -34,18 +38,31 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
         config_name="config",
     )(session.task)
     taken = _as_hydra_takes(args)
+    _check_flags(taken)
     before, sys.argv = sys.argv, ["gdlab", *taken]
     try:
-        app()
+        if any(arg in SHOWING for arg in taken):
+            with contextlib.redirect_stdout(io.StringIO()) as shows:
+                app()
+            print(shown(shows.getvalue()), end="")
+        else:
+            app()
         if session.error is not None:
             raise session.error
     except UsageError:
         raise
     except Exception as error:
-        mended = config.explained(error, [a for a in args if "=" in a])
-        if mended is None or screen.level >= VERBOSE:
+        typed = [arg for arg in args if "=" in arg]
+        mended = config.explained(error, typed)
+        if screen.level >= VERBOSE:
             raise
-        raise mended from error
+        if mended is not None:
+            raise mended from error
+        if error is not session.error:
+            raise
+        said = f"{' '.join(typed)}: {failures.why(error)}".removeprefix(": ")
+        screen.fail(f"{said}; {MORE}")
+        return 1
     finally:
         sys.argv = before
     return 1 if session.failed else 0
@@ -53,6 +70,7 @@ def launch(args: Sequence[str], screen: Screen, modules: Sequence[str] = ()) -> 
 
 # Hydra's flags: those with a value, and those after which choices and keys may be other than ours.
 VALUED = {"--cfg", "-c", "--package", "-p", "--experimental-rerun"}
+SHOWING = ("--cfg", "-c", "--info", "-i")  # print a configuration, which may hold a password
 FOREIGN = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
 FOREIGN |= {"--shell-completion", "-sc", "--experimental-rerun"}
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -81,6 +99,18 @@ def _as_hydra_takes(args: Sequence[str]) -> list[str]:
     if names & {"--resolve"} and not names & {"--cfg", "-c"}:
         raise UsageError("--resolve: goes with --cfg, as gdlab --cfg job --resolve OVERRIDES")
     return [*flags, *checked(lines, sweep=sweep)]
+
+
+def _check_flags(args: Sequence[str]) -> None:
+    """Raises where Hydra's parser would print its usage, and end the process."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}; gdlab --hydra-help shows Hydra's flags")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(list(args))
 
 
 class Session:
@@ -212,9 +242,9 @@ def _check_shared(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
         typed = list(dict.fromkeys(value for name, _, value in lines if name == group))
         if len(typed) > 1:
             key, values = group, typed
-    shown = ",".join(values[:4] + ["..."] * (len(values) > 4))
+    some = ",".join(values[:4] + ["..."] * (len(values) > 4))
     raise UsageError(
-        f"{key}={shown}: takes one value for a whole sweep; run the sweep once for each value"
+        f"{key}={some}: takes one value for a whole sweep; run the sweep once for each value"
     )
 
 

@@ -5,6 +5,7 @@ Everything heavy is imported where it is used: `--help` and `list` must answer a
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -13,9 +14,8 @@ from typing import Any
 
 from gdlab import __version__
 from gdlab.cli import completion
-from gdlab.cli.terminal import NORMAL, QUIET, VERBOSE, Screen
+from gdlab.cli.terminal import MORE, NORMAL, QUIET, VERBOSE, Screen
 from gdlab.errors import UsageError
-from gdlab.tracking.address import shown
 
 HELP = """\
 gdlab: a laboratory for gradient descent
@@ -73,22 +73,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         if any(flag in args for flag in flags):
             args, level = [a for a in args if a not in flags], value
     screen = Screen(level)
+    if level < VERBOSE:  # jax logs what a callback of a user's raises, and raises it too
+        logging.getLogger("jax._src.debugging").setLevel(logging.CRITICAL)
     try:
         return _dispatch(args, screen)
     except UsageError as error:
         if level >= VERBOSE and error.__cause__ is not None:
             screen.trace(error.__cause__)
-        screen.fail(shown(str(error)))
+        screen.fail(str(error))
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if level >= VERBOSE:
-            raise
         from gdlab.registry import raised
 
-        screen.fail(f"{shown(raised(error))}; the same command with -v shows more")
+        if level >= VERBOSE:
+            screen.trace(error)
+        more = "" if level >= VERBOSE else f"; {MORE}"
+        screen.fail(f"{raised(error)}{more}")
         return 1
 
 

@@ -161,7 +161,7 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
     failed = [o for o in outcomes if o.error is not None]
     if failed:
         screen.say(f"{len(failed):,} failed:", style="bold red")
-        for line in failures.lines(failed):
+        for line in failures.lines(outcomes):
             screen.say(f"  {line}")
         if screen.level >= VERBOSE:
             for error in [o.error for o in failed if o.error is not None][: failures.MOST]:

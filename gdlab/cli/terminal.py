@@ -14,7 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from gdlab.tracking.address import shown
+
 QUIET, NORMAL, VERBOSE = 0, 1, 2
+MORE = "the same command with -v shows more"
 
 
 class Screen:
@@ -70,20 +73,21 @@ class Screen:
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """A line of the result."""
-        self.out.print(text, style=style, markup=False)
+        self.out.print(shown(text), style=style, markup=False)
 
     def tell(self, text: str) -> None:
         """A line about the way; not printed when quiet."""
         if self.level >= NORMAL:
-            self.err.print(text, markup=False)
+            self.err.print(shown(text), markup=False)
 
     def fail(self, text: str) -> None:
         """An error: one line."""
-        self.err.print(f"[bold red]gdlab:[/] {_escaped(' '.join(str(text).split()))}")
+        line = shown(" ".join(str(text).split()))
+        self.err.print(f"[bold red]gdlab:[/] {_escaped(line)}")
 
     def trace(self, error: BaseException) -> None:
         """Where an error comes from."""
-        self.err.print("".join(traceback.format_exception(error)), markup=False, end="")
+        self.err.print(shown("".join(traceback.format_exception(error))), markup=False, end="")
 
     def table(self, rows: Sequence[Sequence[Any]], headers: Sequence[str], title: str = "") -> None:
         """A small table."""

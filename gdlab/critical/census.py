@@ -75,6 +75,10 @@ def take_census(
         UsageError: no domain, or one of the wrong shape.
     """
     box = check_domain(objective, domain)
+    numbers = {"starts": starts, "patience": patience, "tolerance": tolerance, "seconds": seconds}
+    for key, value in numbers.items():
+        if not value > 0:
+            raise UsageError(f"{key}={value}: takes a number > 0")
     if objective.dim > DENSE:
         raise UsageError(f"objective.dim={objective.dim}: a census takes at most {DENSE}")
     seen = Multistart(objective, box, tolerance)
@@ -103,6 +107,10 @@ def take_census(
 
 def check_domain(objective: Objective, domain: Any) -> Float[np.ndarray, "d 2"]:
     """The box as an array; the objective's own by default."""
+    if not isinstance(objective, Objective):
+        raise UsageError(
+            f"objective={objective!r}: takes a gdlab.Objective, e.g. gdlab.objectives.booth()"
+        )
     if domain is None:
         if objective.facts.domain is None:
             raise UsageError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from gdlab import registry
@@ -25,12 +27,18 @@ def grid(
     """
     positive("points_per_axis", points_per_axis)
     ordered(low, high)
+    return partial(_draw, low=low, high=high, points_per_axis=points_per_axis)
 
-    def draw(objective: Objective, rng: np.random.Generator) -> Starts:
-        fits("points_per_axis", points_per_axis, points_per_axis**objective.dim, objective)
-        a, b = box(objective, low, high, "grid")
-        a, b = (a, b) if points_per_axis > 1 else ((a + b) / 2, b)
-        axes = [np.linspace(lo, hi, points_per_axis) for lo, hi in zip(a, b, strict=True)]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
 
-    return draw
+def _draw(
+    objective: Objective,
+    rng: np.random.Generator,
+    low: float | list[float] | None,
+    high: float | list[float] | None,
+    points_per_axis: int,
+) -> Starts:
+    fits("points_per_axis", points_per_axis, points_per_axis**objective.dim, objective)
+    a, b = box(objective, low, high, "grid")
+    a, b = (a, b) if points_per_axis > 1 else ((a + b) / 2, b)
+    axes = [np.linspace(lo, hi, points_per_axis) for lo, hi in zip(a, b, strict=True)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from gdlab import registry
@@ -26,10 +28,16 @@ def normal(
     finite("scale", scale, np.array(scale, float))
     if np.min(scale) < 0:
         raise UsageError(f"init.scale={scale}: takes a standard deviation >= 0")
+    return partial(_draw, mean=mean, scale=scale, samples=samples)
 
-    def draw(objective: Objective, rng: np.random.Generator) -> Starts:
-        fits("samples", samples, samples, objective)
-        m, s = vector("mean", mean, objective), vector("scale", scale, objective)
-        return m + s * rng.standard_normal((samples, objective.dim))
 
-    return draw
+def _draw(
+    objective: Objective,
+    rng: np.random.Generator,
+    mean: float | list[float],
+    scale: float | list[float],
+    samples: int,
+) -> Starts:
+    fits("samples", samples, samples, objective)
+    m, s = vector("mean", mean, objective), vector("scale", scale, objective)
+    return m + s * rng.standard_normal((samples, objective.dim))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from gdlab import registry
@@ -19,14 +21,16 @@ def point(x: float | list[float], samples: int = 1) -> Draw:
         samples: so many copies of it.
     """
     positive("samples", samples)
+    finite("x", x, np.array(x, float))
+    return partial(_draw, x=x, samples=samples)
+
+
+def _draw(
+    objective: Objective, rng: np.random.Generator, x: float | list[float], samples: int
+) -> Starts:
     given = np.atleast_1d(np.array(x, float))
-    finite("x", x, given)
-
-    def draw(objective: Objective, rng: np.random.Generator) -> Starts:
-        if len(given) != objective.dim:
-            count = f"{len(given)} number{'s' if len(given) != 1 else ''}"
-            raise UsageError(f"init.x={x}: {objective.name} has dim {objective.dim}, got {count}")
-        fits("samples", samples, samples, objective)
-        return np.tile(given, (samples, 1))
-
-    return draw
+    if len(given) != objective.dim:
+        count = f"{len(given)} number{'s' if len(given) != 1 else ''}"
+        raise UsageError(f"init.x={x}: {objective.name} has dim {objective.dim}, got {count}")
+    fits("samples", samples, samples, objective)
+    return np.tile(given, (samples, 1))

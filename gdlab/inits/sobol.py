@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from gdlab import registry
@@ -27,16 +29,22 @@ def sobol(
     """
     positive("samples", samples)
     ordered(low, high)
+    return partial(_draw, low=low, high=high, samples=samples)
 
-    def draw(objective: Objective, rng: np.random.Generator) -> Starts:
-        from scipy.stats import qmc  # a second of import, for this one alone
 
-        fits("samples", samples, samples, objective)
-        if objective.dim > qmc.Sobol.MAXDIM:
-            raise UsageError(f"init=sobol: takes dim <= {qmc.Sobol.MAXDIM}; use init=uniform")
-        a, b = box(objective, low, high, "sobol")
-        # Drawn by whole powers of 2, whose prefix is the sequence of any length.
-        sequence = qmc.Sobol(objective.dim, rng=rng)
-        return a + (b - a) * sequence.random_base2((samples - 1).bit_length())[:samples]
+def _draw(
+    objective: Objective,
+    rng: np.random.Generator,
+    low: float | list[float] | None,
+    high: float | list[float] | None,
+    samples: int,
+) -> Starts:
+    from scipy.stats import qmc  # a second of import, for this one alone
 
-    return draw
+    fits("samples", samples, samples, objective)
+    if objective.dim > qmc.Sobol.MAXDIM:
+        raise UsageError(f"init=sobol: takes dim <= {qmc.Sobol.MAXDIM}; use init=uniform")
+    a, b = box(objective, low, high, "sobol")
+    # Drawn by whole powers of 2, whose prefix is the sequence of any length.
+    sequence = qmc.Sobol(objective.dim, rng=rng)
+    return a + (b - a) * sequence.random_base2((samples - 1).bit_length())[:samples]

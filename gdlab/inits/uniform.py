@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from gdlab import registry
@@ -23,10 +25,16 @@ def uniform(
     """
     positive("samples", samples)
     ordered(low, high)
+    return partial(_draw, low=low, high=high, samples=samples)
 
-    def draw(objective: Objective, rng: np.random.Generator) -> Starts:
-        fits("samples", samples, samples, objective)
-        a, b = box(objective, low, high, "uniform")
-        return a + (b - a) * rng.random((samples, objective.dim))
 
-    return draw
+def _draw(
+    objective: Objective,
+    rng: np.random.Generator,
+    low: float | list[float] | None,
+    high: float | list[float] | None,
+    samples: int,
+) -> Starts:
+    fits("samples", samples, samples, objective)
+    a, b = box(objective, low, high, "uniform")
+    return a + (b - a) * rng.random((samples, objective.dim))

@@ -84,11 +84,14 @@ def build(config: Mapping[str, Any]) -> Built:
     who = f"init={params['init.name']}"
     with registry.blamed(who):
         x0 = made["init"](objective, np.random.default_rng(numbers["seed"]))
-        if np.ndim(x0) != 2 or np.shape(x0)[1] != objective.dim:
+        found = np.asarray(x0)
+        if found.ndim != 2 or found.shape[1] != objective.dim or not len(found):
             raise UsageError(
-                f"{who}: draws an array of shape {np.shape(x0)}; {objective.name} takes "
-                f"[n, {objective.dim}]"
+                f"{who}: draws an array of shape {found.shape}; {objective.name} takes "
+                f"[n, {objective.dim}], n >= 1"
             )
+        if found.dtype.kind not in "biuf":
+            raise UsageError(f"{who}: draws {found.dtype}; takes real numbers")
     job = Job(
         objective=objective,
         method=method,
@@ -141,19 +144,33 @@ def _code_of(factory: Callable[..., Any]) -> str | None:
     return hashlib.sha256(source).hexdigest()[:12]
 
 
+def number(key: str, value: Any, name: str | None = None) -> Any:
+    """`value` as a key of `NUMBERS` takes it.
+
+    Args:
+        name: what messages call it, if not by its key.
+
+    Raises:
+        UsageError: it is of another type, or out of its range.
+    """
+    name = name or key
+    found = registry.check(name, value, NUMBERS[key])
+    if key in LEAST and not found >= LEAST[key]:
+        raise UsageError(f"{name}={value}: takes a number >= {LEAST[key]:g}")
+    if key in MOST and not found <= MOST[key]:
+        raise UsageError(f"{name}={value}: takes a number <= {MOST[key]}")
+    return found
+
+
 def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {}
-    for key, hint in NUMBERS.items():
+    for key in NUMBERS:
         head, _, tail = key.partition(".")
         section = config.get(head, {})
         value = section.get(tail) if tail else section
         if key == "record.probes":
             value = value or []
-        numbers[key] = registry.check(key, value, hint)
-        if key in LEAST and not numbers[key] >= LEAST[key]:
-            raise UsageError(f"{key}={value}: takes a number >= {LEAST[key]}")
-        if key in MOST and not numbers[key] <= MOST[key]:
-            raise UsageError(f"{key}={value}: takes a number <= {MOST[key]:g}")
+        numbers[key] = number(key, value)
     for head in ("stop", "record"):
         for tail in config.get(head, {}):
             if f"{head}.{tail}" not in NUMBERS:

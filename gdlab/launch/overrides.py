@@ -107,7 +107,8 @@ class Overrides:
 
     def _check_deletion(self, o: Override) -> None:
         key = o.key_or_group
-        if key.partition(".")[0] not in FACTORIES or "." not in key:
+        group, dot, _ = key.partition(".")
+        if group not in FACTORIES or group not in self.words.groups or not dot:
             shown = key if key in self._known() else None
             if shown is None:
                 raise self._no_key(key)
@@ -206,7 +207,11 @@ def _parsed(line: str, parser: OverridesParser) -> Override:
 def _quoted(line: str) -> str:
     """A line whose value is a text for the shell and for Hydra."""
     key, _, value = line.partition("=")
-    return line if re.fullmatch(r"[\w.+-]*", value) else f"'{key}={json.dumps(value)}'"
+    return (
+        line
+        if re.fullmatch(r"[\w.+-]*", value, re.ASCII)
+        else f"'{key}={json.dumps(value, ensure_ascii=False)}'"
+    )
 
 
 def _values(o: Override, known: Sequence[str]) -> list[str]:

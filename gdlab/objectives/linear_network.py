@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache, partial
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,26 +21,25 @@ from gdlab.types import Array, CriticalPoints, Facts, Objective
 MOST = 2_000_000
 
 
-@lru_cache(maxsize=64)
-def network(widths: tuple[int, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """f(data, x) and `unravel` of a network of these widths; one f a shape, so that jobs fuse."""
-    shapes = [(m, n) for n, m in itertools.pairwise(widths)]
-    ends = np.cumsum([0] + [m * n for m, n in shapes])
+@dataclass(frozen=True)
+class Network:
+    """f(data, x) = 1/2 |W_L ... W_1 - A|^2; equal widths are equal functions, so that jobs fuse."""
 
-    def unravel(x: Float[Array, " d"]) -> list[Float[Array, "m n"]]:
+    widths: tuple[int, ...]
+
+    def unravel(self, x: Float[Array, " d"]) -> list[Float[Array, "m n"]]:
         """W_1, ..., W_L."""
+        shapes = [(m, n) for n, m in itertools.pairwise(self.widths)]
+        ends = np.cumsum([0] + [m * n for m, n in shapes])
         parts = zip(ends[:-1], ends[1:], shapes, strict=True)
         return [x[a:b].reshape(shape) for a, b, shape in parts]
 
-    def f(data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, ""]:
-        """1/2 |W_L ... W_1 - A|^2."""
-        product, *others = unravel(x)
+    def __call__(self, data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, ""]:
+        product, *others = self.unravel(x)
         for W in others:  # sums of products fuse where tiny matrix products do not
             product = jnp.sum(W[:, :, None] * product[None], axis=1)
         off = product - data["target"]
         return 0.5 * jnp.sum(off * off)
-
-    return f, unravel
 
 
 @registry.objective
@@ -73,7 +72,7 @@ def linear_network(
         )
     A = np.zeros((widths[-1], widths[0]))
     np.fill_diagonal(A, np.concatenate([s, np.zeros(min(A.shape) - len(s))]))
-    f, unravel = network(tuple(widths))
+    f = Network(tuple(widths))
     layers, rank = len(widths) - 1, min(widths)
     kept = np.argsort(-s, kind="stable")[:rank]
     dim = sum(m * n for n, m in itertools.pairwise(widths))
@@ -101,7 +100,7 @@ def linear_network(
         source="closed form (Eckart-Young); minima form a continuum by W_l -> G W_l, "
         "W_{l+1} -> W_{l+1} G^-1: null directions",
     )
-    return Objective(f, dim, {"target": A}, (), "linear_network", facts, unravel)
+    return Objective(f, dim, {"target": A}, (), "linear_network", facts, f.unravel)
 
 
 def _columns(rank: int, x: Float[Array, " d"]) -> Float[Array, "n r"]:

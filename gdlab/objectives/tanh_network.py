@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,26 +15,28 @@ from gdlab.registry import UsageError
 from gdlab.types import Array, Facts, Objective
 
 
-@lru_cache(maxsize=32)
-def network(width: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """f(data, x) and `unravel` of a network of this width; one f a width, so that jobs fuse."""
-    h = width
+@dataclass(frozen=True)
+class Network:
+    """f(data, x) = 1/(2n) sum_i (v'tanh(w t_i + b) + c - y_i)^2, x = (b, w, c, v).
 
-    def unravel(x: Float[Array, " d"]) -> dict[str, dict[str, Array]]:
+    Equal widths are equal functions, so that jobs fuse.
+    """
+
+    width: int
+
+    def unravel(self, x: Float[Array, " d"]) -> dict[str, dict[str, Array]]:
         """The layers; `jax.flatten_util.ravel_pytree` makes them x again."""
+        h = self.width
         return {
             "1_hidden": {"bias": x[:h], "weight": x[h : 2 * h]},
             "2_output": {"bias": x[2 * h], "weight": x[2 * h + 1 :]},
         }
 
-    def f(data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, ""]:
-        """1/(2n) sum_i (v'tanh(w t_i + b) + c - y_i)^2; x = (b, w, c, v)."""
-        hidden, output = unravel(x).values()
+    def __call__(self, data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, ""]:
+        hidden, output = self.unravel(x).values()
         units = jnp.tanh(hidden["weight"] * data["t"][:, None] + hidden["bias"])
         off = jnp.sum(output["weight"] * units, axis=1) + output["bias"] - data["y"]
         return 0.5 * jnp.mean(off * off)
-
-    return f, unravel
 
 
 @registry.objective
@@ -58,7 +59,7 @@ def tanh_network(width: int = 10, degree: int = 4, points: int = 20) -> Objectiv
     for key, value, least in (("width", width, 1), ("degree", degree, 0), ("points", points, 2)):
         if value < least:
             raise UsageError(f"objective.{key}={value}: tanh_network takes an integer >= {least}")
-    f, unravel = network(width)
+    f = Network(width)
     t = np.linspace(-1.0, 1.0, points)
     y = np.polynomial.chebyshev.chebval(t, np.eye(degree + 1)[degree])
     dim = 3 * width + 1
@@ -68,4 +69,4 @@ def tanh_network(width: int = 10, degree: int = 4, points: int = 20) -> Objectiv
         domain=box(dim, -1.0, 1.0) * side[:, None],
         source="f >= 0; nothing else is known",
     )
-    return Objective(f, dim, {"t": t, "y": y}, ("t", "y"), "tanh_network", facts, unravel)
+    return Objective(f, dim, {"t": t, "y": y}, ("t", "y"), "tanh_network", facts, f.unravel)

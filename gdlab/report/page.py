@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from gdlab import __version__
+from gdlab.analysis.numbers import DIGITS, digits_of, number
+from gdlab.analysis.parameters import is_parameter
 from gdlab.errors import UsageError
 from gdlab.report.content import Content
 
@@ -68,10 +70,13 @@ def _cells(table: pd.DataFrame) -> list[list[tuple[str, str, str]]]:
 
 
 def _column(values: pd.Series) -> list[tuple[str, str, str]]:
-    return [_cell(value, str(values.name)) for value in values]
+    name = str(values.name)
+    setting = is_parameter(name)
+    digits = digits_of([v for v in values if isinstance(v, float)]) if setting else DIGITS
+    return [_cell(value, name, digits) for value in values]
 
 
-def _cell(value: Any, name: str) -> tuple[str, str, str]:
+def _cell(value: Any, name: str, digits: int) -> tuple[str, str, str]:
     if value is None or value is pd.NA or value != value:
         return "", "", "num"
     if isinstance(value, bool | np.bool_):
@@ -79,9 +84,9 @@ def _cell(value: Any, name: str) -> tuple[str, str, str]:
     if isinstance(value, int | np.integer):
         return f"{value:,}", str(int(value)), "num"
     if isinstance(value, float | np.floating):
-        number = float(value) + 0.0
+        exact = float(value) + 0.0
         if name == "share":
-            return f"{number:.1%}", repr(number), "num"
-        whole = number.is_integer() and abs(number) < 1e9
-        return (f"{number:,.0f}" if whole else f"{number:.6g}"), repr(number), "num"
+            return f"{exact:.1%}", repr(exact), "num"
+        whole = exact.is_integer() and abs(exact) < 1e9
+        return (f"{exact:,.0f}" if whole else number(exact, digits)), repr(exact), "num"
     return str(value), "", ""

@@ -5,6 +5,7 @@ Written for one lane, and vmapped over a block of them in `loops`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ import optax
 from jaxtyping import Float, Int
 
 from gdlab import probes, registry
+from gdlab.errors import UsageError
 from gdlab.types import Array
 
 # Up to this dimension the coordinates are carried apart, each an array over lanes.
@@ -123,10 +125,29 @@ def _takes(call: Callable[[Any], Any], x: Any) -> bool:
 
 def rule_of(program: Program, lane: Lanes) -> optax.GradientTransformationExtraArgs:
     """The step rule with this lane's numbers; its memory is plain arrays."""
-    rule = optax.with_extra_args_support(program.method(**lane.method))
+    rule = _with_what_it_takes(program.method(**lane.method))
     if program.schedule is not None:
         rule = optax.chain(rule, program.schedule(**lane.schedule))
     return _with_plain_keys(rule)
+
+
+def _with_what_it_takes(
+    rule: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+    """The rule, where its update names its keywords (as SAM's does) given no others."""
+    if not callable(getattr(rule, "update", None)):
+        raise UsageError(f"method: transform makes {rule!r}; takes an optax transformation")
+    rule = optax.with_extra_args_support(rule)
+    named = inspect.signature(rule.update).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in named.values()):
+        return rule
+
+    def update(g: Any, state: Any, x: Any = None, **more: Any) -> tuple[Any, Any]:
+        if "value_fn" in more:
+            more["grad_fn"] = lambda x, *_: jax.grad(more["value_fn"])(x)
+        return rule.update(g, state, x, **{k: v for k, v in more.items() if k in named})
+
+    return optax.GradientTransformationExtraArgs(rule.init, update)
 
 
 def _with_plain_keys(
@@ -138,10 +159,9 @@ def _with_plain_keys(
         return jax.tree.map(lambda a: jax.random.key_data(a) if _is_key(a) else a, rule.init(x))
 
     def update(g: Any, state: Any, x: Any = None, **more: Any) -> tuple[Any, Any]:
-        if x is None or not any(
-            map(_is_key, jax.tree.leaves(like := jax.eval_shape(rule.init, x)))
-        ):
+        if x is None or not any(map(_is_key, jax.tree.leaves(jax.eval_shape(rule.init, x)))):
             return rule.update(g, state, x, **more)
+        like = rule.init(x)  # its keys know their kind, which their shapes do not
         state = jax.tree.map(
             lambda a, b: (
                 jax.random.wrap_key_data(b, impl=jax.random.key_impl(a)) if _is_key(a) else b

@@ -15,11 +15,14 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 SCHEMES = ("sqlite", "postgresql", "http", "mysql", "mssql", "databricks")
 # SQLAlchemy's form for files whose names hold characters that an address reserves.
 FILE, FILE_QUERY = "file:", "uri=true"
-_SECRET_OPTION = re.compile(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret)\w*=)[^&\s'\"]+")
+# Hydra writes a sweep's overrides with backslashes: postgresql\://user\:password@host.
+_SECRET_OPTION = re.compile(
+    r"(?i)\b(\w*(?:password|passwd|pwd|token|secret)\w*\\?=)(?:\\.|[^&\s'\"\\])+"
+)
 # User and password reach to the last @ of a word: a password may hold / and @ by mistake.
-_USERINFO = re.compile(r"(\w[\w+.-]*:/{0,3})([^\s/:@'\"]*):\S+@")
+_USERINFO = re.compile(r"(\w[\w+.-]*\\?:/{0,3})([^\s/:@'\"\\]*)\\?:(?:\\.|\S)+@")
 # The same where the scheme was forgotten: user:password@host.
-_BARE_USERINFO = re.compile(r"(?<![^\s='\"(])([^\s/:@'\"]+):(?!/)\S+@")
+_BARE_USERINFO = re.compile(r"(?<![^\s='\"(])([^\s/:@'\"\\]+)\\?:(?!/)(?:\\.|\S)+@")
 
 
 def address(uri: str | None = None) -> str:
@@ -32,6 +35,8 @@ def address(uri: str | None = None) -> str:
         UsageError: it is no address of a store.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    if not isinstance(uri, str):
+        raise UsageError(f"tracking.uri={uri!r}: takes an address such as {DEFAULT_URI}")
     kind = scheme(uri)
     if "://" not in uri or (kind not in SCHEMES and kind not in _plugins()):
         raise UsageError(

@@ -177,7 +177,7 @@ class Closing:
             short = [k for k in self.over if k.endswith(".name")]
             words = [str(params[k]) for k in short if k in params]
             words += [
-                f"{k.rpartition('.')[2]} {written(params[k])}"
+                f"{k.rpartition('.')[2]} {written(params[k], describe.DIGITS)}"
                 for k in self.over
                 if k not in short and k in params
             ]

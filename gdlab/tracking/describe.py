@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gdlab.analysis.endings import COORDINATES, POINTS, STILL
-from gdlab.analysis.numbers import number
+from gdlab.analysis.numbers import number, written
 from gdlab.analysis.statistics import ordered_quantiles
 from gdlab.types import COLUMNS, Record, Records, Verdict
 
@@ -20,6 +20,7 @@ FINAL = ("loss", "grad_norm", "gap", "distance", "f_evals", "grad_evals", "hvp_e
 LOG10 = ("loss", "grad_norm", "gap", "step_size")
 QUANTILES = {"q10": 0.1, "q90": 0.9}
 
+DIGITS = 12  # of a setting in a name: settings that differ have names that differ
 BAD = ("loss", "gap", "grad_norm")  # infinite of a descent that diverged
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -33,12 +34,12 @@ def run_name(params: Mapping[str, Any], swept: Sequence[str]) -> str:
     words.append(str(params["schedule.name"]))
     unit = params.get("schedule.unit", "absolute")
     if "schedule.eta" in params and "schedule.eta" not in swept:
-        words.append(_number(params["schedule.eta"]))
+        words.append(written(params["schedule.eta"], DIGITS))
     if unit != "absolute":
         words.append(str(unit))
     for key in swept:
         if not key.endswith(".name") and key != "schedule.unit" and key in params:
-            words.append(f"{key.rpartition('.')[2]} {_number(params[key])}")
+            words.append(f"{key.rpartition('.')[2]} {written(params[key], DIGITS)}")
     return " ".join(words)
 
 
@@ -247,10 +248,6 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     return "" if value is None else str(value)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _drawn(record: Record, name: str) -> np.ndarray:

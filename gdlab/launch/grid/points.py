@@ -49,7 +49,7 @@ def read(path: str) -> tuple[tuple[str, ...], list[Row]]:
     """
     said = f"hydra.sweeper.points={path}"
     place = Path(path)
-    if not place.exists():
+    if not path or not place.exists():
         raise UsageError(f"{said}: no such file in {Path.cwd()}")
     kind = "".join(place.suffixes[-2:]).lower() if place.suffix == ".gz" else place.suffix.lower()
     if place.is_dir() or kind in (".parquet", ".pq"):
@@ -79,7 +79,7 @@ def _csv(path: Path, said: str) -> tuple[list[str], Lines]:
     except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
         raise UsageError(f"{said}: is no CSV file ({error})") from error
     if len(keys) == 1 and (found := [mark for mark in ";\t|" if mark in keys[0]]):
-        mark = {"\t": "a tab"}.get(found[0], found[0])
+        mark = {"\t": "a tab"}.get(found[0], f"'{found[0]}'")
         raise UsageError(f"{said}: its columns are separated by {mark}; takes commas")
     for at, cells in table:
         if len(cells) != len(keys):
@@ -101,6 +101,8 @@ def _parquet(path: Path, said: str) -> tuple[list[str], Lines]:
         data = pyarrow.dataset.dataset(path, format="parquet", partitioning="hive")
         keys = list(data.schema.names)
         table = data.to_table()
+    except UsageError:
+        raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         words = " ".join(str(error).split())
         raise UsageError(f"{said}: is no Parquet file ({words})") from error
