@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from gdlab import api, objectives, registry, schedules
-from gdlab.critical.basins import assign, basins, box_dimension, shares_along, wilson
+from gdlab.critical.assign import assign
+from gdlab.critical.basin_map import box_dimension, wilson
+from gdlab.critical.basins import basins, shares_along
 from gdlab.critical.cycles import period_of, periods
 from gdlab.types import Objective
 

@@ -21,7 +21,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from gdlab import numerics
-from gdlab.critical.basins import assign
+from gdlab.critical.assign import assign
 from gdlab.critical.derivatives import EPS, Derivatives
 from gdlab.critical.lengths import scales, within
 from gdlab.critical.verdict import judge

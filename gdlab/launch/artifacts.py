@@ -110,7 +110,7 @@ def census_files(objective: Objective, found: Any) -> dict[str, bytes]:
 
 
 def basin_files(objective: Objective, found: Any) -> dict[str, bytes]:
-    """Picture and labels of a basin map (`gdlab.critical.basins.Basins`)."""
+    """Picture and labels of a basin map (`gdlab.critical.basin_map.Basins`)."""
     import io
 
     buffer = io.BytesIO()
