@@ -17,7 +17,8 @@ from gdlab import numerics
 from gdlab.critical.basin_map import DIVERGED, PLATEAU, UNFINISHED
 from gdlab.critical.census import SET
 from gdlab.critical.lengths import scales
-from gdlab.critical.verdict import CRITICAL, judge
+from gdlab.critical.rules import CRITICAL
+from gdlab.critical.verdict import judge
 from gdlab.types import Objective, Verdict
 
 MATCH = 1e-5  # distance, relative to its length, at which an end point belongs to a point

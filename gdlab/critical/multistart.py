@@ -9,7 +9,8 @@ from scipy.spatial import cKDTree
 from gdlab.critical.derivatives import Derivatives
 from gdlab.critical.lengths import base, lengths, within
 from gdlab.critical.polish import levenberg, polish
-from gdlab.critical.verdict import CRITICAL, judge
+from gdlab.critical.rules import CRITICAL
+from gdlab.critical.verdict import judge
 from gdlab.types import Objective, Verdict
 
 SET = 4  # distinct degenerate points of one value that make a set

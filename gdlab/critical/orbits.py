@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from gdlab.critical.assign import MATCH, length_of
 from gdlab.critical.basin_map import MANY
 from gdlab.critical.cycles import as_cycle, periods
-from gdlab.critical.evidence import pattern
+from gdlab.critical.derivatives import pattern
 from gdlab.critical.verdict import judge
 from gdlab.types import Objective, Verdict
 
