@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab.analysis import endings, parameters, ranking
+from gdlab.analysis import endings, parameters, ranking, wording
 from gdlab.analysis.known_points import objective_of, places
 from gdlab.analysis.numbers import number, numbers, written
 from gdlab.analysis.ranking import Ranking
@@ -156,7 +156,7 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
         words.append(f"{known:,} known already")
     screen.say(f"{len(outcomes):,} jobs: {', '.join(words) or 'none run'}")
     if ranked is not None:
-        for sentence in ranking.sentences(ranked):
+        for sentence in wording.sentences(ranked):
             screen.say(sentence, style="bold")
     failed = [o for o in outcomes if o.error is not None]
     if failed:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab.analysis import endings, parameters, ranking
+from gdlab.analysis import endings, parameters, ranking, wording
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.known_points import objective_of
 from gdlab.analysis.ranking import Ranking
@@ -89,7 +89,7 @@ def gathered(name: str, uri: str) -> Content:
     return Content(
         name=name,
         question=drawn.question,
-        answers=() if is_study else ranking.sentences(ranked),
+        answers=() if is_study else wording.sentences(ranked),
         counts={str(k): int(v) for k, v in runs["status"].value_counts().items()},
         runs=len(runs),
         claims=drawn.claims,

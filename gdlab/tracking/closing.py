@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gdlab.analysis import endings, parameters, ranking, tables
+from gdlab.analysis import endings, parameters, ranking, tables, wording
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.numbers import written
 from gdlab.analysis.ranking import Ranking, Standing
@@ -135,14 +135,14 @@ class Closing:
         # Standings by the group that gathered their curves.
         standings = {int(self.gathered.group[jobs[s.members[0]]]): s for s in found.standings}
         if len(self.params) > 1:
-            line = ranking.line(found)
+            line = wording.line(found)
             bands = dict(self.gathered.quantiles())
             runs = self._aggregates(standings, bands) if self.seeds else []
             runs.append(self._summary(line, found, standings, bands))
             self.store.write(runs, force=True)
         else:
             name = describe.run_name(self.params[0], ["seed"])
-            line = f"{name}: {ranking.answer(found.problems[0])}"
+            line = f"{name}: {wording.answer(found.problems[0])}"
         if not self.seeds and len(self.params) > 1:
             ids = {jobs[k]: s.rank for s in found.standings for k in s.members}
             self.store.set_metric(keys.RANK, {self.ids[i]: rank for i, rank in ids.items()})
@@ -202,7 +202,7 @@ class Closing:
                     start_ms=now,
                     end_ms=now,
                     note=f"**Median of {n:,} runs that differ in their starts; `_q10` and "
-                    f"`_q90` are quantiles.** {ranking.answer(own.problems[0])}",
+                    f"`_q90` are quantiles.** {wording.answer(own.problems[0])}",
                 )
             )
         return runs
