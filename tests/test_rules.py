@@ -16,7 +16,8 @@ from driver import descend
 
 import gdlab
 from gdlab import inits, methods, objectives, registry, schedules
-from gdlab.types import Facts, MissingFact
+from gdlab.errors import MissingFact
+from gdlab.types import Facts
 
 # Three lanes descend on a quadratic (w = 1) and three on Rosenbrock's function (w = 0).
 W = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
