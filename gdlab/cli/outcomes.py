@@ -20,7 +20,7 @@ from gdlab.cli.terminal import VERBOSE, Screen
 from gdlab.errors import UsageError
 from gdlab.launch.plan import Outcome, Plan
 from gdlab.launch.settings import Settings
-from gdlab.tracking import address, describe
+from gdlab.tracking import address, describe, run_tables
 from gdlab.types import Record
 
 BEST = 8  # rows of a table of what was best
@@ -78,7 +78,7 @@ def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
             way = spark(loss) if screen.unicode else "to"
             screen.say(f"loss {number(loss[0])} {way} {number(loss[-1])}")
     elif record is not None:
-        table = describe.points_table(record.verdicts or [])
+        table = run_tables.points_table(record.verdicts or [])
         rows = [
             (
                 r["point"],
@@ -128,7 +128,7 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
 def _recorded(outcome: Outcome, settings: Settings) -> pd.DataFrame | None:
     """The descent's record: as it ran, or as the store has it."""
     if isinstance(outcome.record, Record):
-        return describe.record_table(outcome.record)
+        return run_tables.record_table(outcome.record)
     if outcome.run_id is None:
         return None
     from gdlab.tracking.read import artifact

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from gdlab import numerics
 from gdlab.launch.build import Built
-from gdlab.tracking import describe
+from gdlab.tracking import run_tables
 from gdlab.types import Objective, Record, Records
 
 MOST_MINIMA = 60  # a graph of more is a blot
@@ -29,12 +29,12 @@ def artifacts(built: Built, record: Record | Records) -> dict[str, bytes]:
     assert job is not None
     files = {"config.yaml": yaml.safe_dump(nested(dict(built.params)), sort_keys=False).encode()}
     if isinstance(record, Record):
-        files["record.parquet"] = describe.parquet(describe.record_table(record))
+        files["record.parquet"] = run_tables.parquet(run_tables.record_table(record))
         verdicts = [record.verdict] if record.verdict else []
     else:
-        files["ends.parquet"] = describe.parquet(describe.ends_table(record, job.x0))
+        files["ends.parquet"] = run_tables.parquet(run_tables.ends_table(record, job.x0))
         verdicts = list(record.verdicts or [])
-    files["critical_points.csv"] = describe.points_table(verdicts).to_csv(index=False).encode()
+    files["critical_points.csv"] = run_tables.points_table(verdicts).to_csv(index=False).encode()
     files["descent.png"] = picture(job.objective, record)
     return files
 
@@ -51,7 +51,7 @@ def picture(objective: Objective, record: Record | Records) -> bytes:
         if not np.isfinite(landscape[-1]).any():
             landscape = None
     return descent_picture(
-        describe.record_table(one),
+        run_tables.record_table(one),
         landscape,
         title=objective.name,
         ends=ends if len(ends) > 1 else None,

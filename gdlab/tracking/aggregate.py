@@ -15,12 +15,12 @@ from jaxtyping import Float, Int
 
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.statistics import ordered_quantiles
-from gdlab.tracking import describe, keys
+from gdlab.tracking import keys
 from gdlab.tracking.keys import RunData
+from gdlab.tracking.metrics import QUANTILES
 
 CURVES = ("loss", "grad_norm", "step_size")
 LABELS = ("", "_q10", "_q90")
-QUANTILES = tuple(describe.QUANTILES.values())
 POINTS = 100  # of a curve, at most
 ROWS = 400_000  # metric rows of all aggregates of a sweep
 BYTES = 64 * 2**20  # of the gathered curves
@@ -112,7 +112,7 @@ def thinned(marks: Int[np.ndarray, " K"], points: int) -> Int[np.ndarray, " P"]:
 
 def middle_and_band(values: Float[np.ndarray, "g n P"]) -> Float[np.ndarray, "3 g P"]:
     """Median and the two quantiles over axis 1; inf is infinitely bad, NaN is left out."""
-    return ordered_quantiles(np.moveaxis(values, 1, 0), (0.5, *QUANTILES))
+    return ordered_quantiles(np.moveaxis(values, 1, 0), (0.5, *QUANTILES.values()))
 
 
 def metrics_of(

@@ -23,7 +23,7 @@ from gdlab.analysis import endings, parameters, ranking, tables, wording
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.numbers import written
 from gdlab.analysis.ranking import Ranking, Standing
-from gdlab.tracking import aggregate, describe, keys, views
+from gdlab.tracking import aggregate, describe, keys, view, views
 from gdlab.tracking.aggregate import Gathered
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
@@ -320,7 +320,7 @@ class Closing:
         single = len(self.params) == 1
         lines = [v["line"] for v in launches.values()]
         note = "\n".join([lines[0], "", *(f"- before: {text}" for text in lines[1:])])
-        self.store.tag({STATE: json.dumps(launches), keys.NOTE: note[: views.LIMIT]})
+        self.store.tag({STATE: json.dumps(launches), keys.NOTE: note[: view.LIMIT]})
         if single and not self.study and any(v["jobs"] > 1 for v in launches.values()):
             return  # the views stay those of the last sweep
         seen = [self.swept] if not self.study else [v["swept"] for v in launches.values()]

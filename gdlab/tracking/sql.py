@@ -18,10 +18,10 @@ import numpy as np
 from gdlab.errors import UsageError
 from gdlab.tracking import files, insert, keys
 from gdlab.tracking.address import artifact_root, shown, sqlite_path
-from gdlab.tracking.client import delete_dead_runs
 from gdlab.tracking.connect import check_active, client_of, mlflow_errors
 from gdlab.tracking.database import Database
 from gdlab.tracking.keys import RunData
+from gdlab.tracking.leftovers import delete_dead_runs
 from gdlab.tracking.provenance import user
 
 if TYPE_CHECKING:
