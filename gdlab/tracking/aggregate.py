@@ -102,6 +102,20 @@ class Gathered:
                 for k, g in enumerate(some):
                     yield g, {name: band[:, k] for name, band in bands.items()}
 
+    def ranges(self, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+        """log10 of what charts show: up to ten times the start, where a descent diverged."""
+        if all(end.status != "diverged" for end in self.ends.values()):
+            return {}
+        ranges = {}
+        for name in names:
+            values = self.curves[name]
+            seen = values[np.isfinite(values) & (values > 0)]
+            first = values[:, 0][np.isfinite(values[:, 0])]
+            if len(seen) and (first > 0).any():
+                low = max(float(np.log10(seen.min())), -16.0)
+                ranges[name] = (low - 0.3, float(np.log10(first.max())) + 1)
+        return ranges
+
 
 def thinned(marks: Int[np.ndarray, " K"], points: int) -> Int[np.ndarray, " P"]:
     """At most so many of the marks, evenly by number, the first and last among them."""
