@@ -19,7 +19,8 @@ import numpy as np
 
 from gdlab.tracking import files, keys
 from gdlab.tracking.address import scheme
-from gdlab.tracking.connect import check_active, client_of, mlflow_errors
+from gdlab.tracking.connect import client_of, mlflow_errors
+from gdlab.tracking.experiment import experiment_at
 from gdlab.tracking.insert import CHUNK, chunks, finite, stamped
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.leftovers import delete_dead_runs, is_dead, pages, writer
@@ -51,7 +52,7 @@ class ClientStore:
     def open(cls, uri: str, experiment: str) -> ClientStore:
         """The experiment of that name; made where there is none."""
         with mlflow_errors(uri):
-            return cls(uri, experiment, _experiment(client_of(uri), experiment))
+            return cls(uri, experiment, experiment_at(client_of(uri), experiment))
 
     @functools.cached_property
     def client(self) -> MlflowClient:
@@ -168,26 +169,6 @@ class ClientStore:
 
     def analyze(self) -> None:
         """Nothing: the server looks after its own indices."""
-
-
-def _experiment(client: MlflowClient, name: str) -> str:
-    """Number of the experiment; made where there is none of that name."""
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            number = client.create_experiment(name)
-        except MlflowException:  # another process was faster
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-        else:
-            found = client.get_experiment(number)
-            for key, value in keys.EXPERIMENT_TAGS.items():
-                client.set_experiment_tag(number, key, value)
-    check_active(name, found.lifecycle_stage)
-    return str(found.experiment_id)
 
 
 def _log(client: MlflowClient, run_id: str, run: RunData, stamp: int) -> None:
