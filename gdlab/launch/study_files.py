@@ -167,7 +167,7 @@ def _jobs_of(name: str, lines: Sequence[str], composer: FastComposer) -> list[li
         key = line.partition("=")[0]
         if key not in ("hydra.sweeper.zip", "hydra.sweeper.points"):
             raise UsageError(f"{line}: a study takes hydra.sweeper.zip and hydra.sweeper.points")
-        of_sweeper[key] = composer.parse(line).value()
+        of_sweeper[key] = composer.reader.parse(line).value()
     rest = [line for line in taken if line.partition("=")[0] not in of_sweeper]
     pairs, points = (of_sweeper.get(f"hydra.sweeper.{key}") for key in ("zip", "points"))
     grid = plan(rest, composer, pairs, None if points is None else str(points), [study])

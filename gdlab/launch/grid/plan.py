@@ -72,7 +72,7 @@ def _check_columns(keys: Sequence[str], composer: FastComposer, said: str) -> No
     master = composer.master
     groups = {str(group).replace("/", ".") for group in master.hydra.runtime.choices}
     for key in keys:
-        if key.startswith("+") or composer.group_exists(key.partition("@")[0]):
+        if key.startswith("+") or composer.reader.group_exists(key.partition("@")[0]):
             continue
         parents = [key[:i] for i, letter in enumerate(key) if letter == "."]
         if any(parent in groups for parent in parents):

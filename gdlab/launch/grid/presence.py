@@ -82,7 +82,7 @@ class _Group:
         start = self.group + "="
         for line in row:
             if line.startswith(start):
-                return str(self.composer.parse(line).value())
+                return str(self.composer.reader.parse(line).value())
         return self.default
 
     def _keys_of(self, choice: str) -> frozenset[str] | None:
