@@ -14,8 +14,8 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 from gdlab import objectives, registry
+from gdlab.errors import UsageError
 from gdlab.objectives.separable import waves
-from gdlab.registry import UsageError
 
 CONF = Path(__file__).parents[1] / "conf" / "objective"
 BATCH = 512

@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if level >= VERBOSE:
             raise
-        from gdlab.registry import raised
+        from gdlab.errors import raised
 
         screen.fail(f"{shown(raised(error))}; the same command with -v shows more")
         return 1
@@ -114,7 +114,7 @@ def _dispatch(args: list[str], screen: Screen) -> int:
     if verb in VERBS:
         return VERBS[verb](args[1:], screen)
     if verb and "=" not in verb and not verb.startswith(("-", "+", "~")):
-        from gdlab.registry import suggest
+        from gdlab.errors import suggest
 
         raise UsageError(f"{verb}: no such verb; {suggest(verb, list(VERBS))}; see gdlab --help")
     return _by_hydra(args, screen, modules)
@@ -151,8 +151,8 @@ def _compute_as_typed(args: Sequence[str]) -> None:
 
 
 def _list(args: list[str], screen: Screen) -> int:
+    from gdlab.errors import suggest
     from gdlab.launch import config
-    from gdlab.registry import suggest
 
     asked = args[0] if args else None
     plural = next((k for k, v in KINDS.items() if asked in (k, v)), asked)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
+from gdlab.critical.breaks import WRONG, find_breaks
 from gdlab.critical.derivatives import Derivatives
 from gdlab.critical.enclosures import Enclosures
 from gdlab.critical.evidence import Evidence, coordinate_units, weigh
@@ -17,7 +18,6 @@ from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import Polished, norm, polish
 from gdlab.critical.rules import CRITICAL, Case, Rows, rules
 from gdlab.critical.secants import replace_noise
-from gdlab.critical.smooth import WRONG, find_breaks
 from gdlab.types import Objective, Verdict
 
 CLOSE = 1e-9  # distance to the root, relative to the point's length, at which a point is critical

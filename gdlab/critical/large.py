@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse.linalg import minres
 
+from gdlab.critical.breaks import FAR, MIDDLE, WRONG, contradicts, directions
 from gdlab.critical.derivatives import EPS, Derivatives, pattern
 from gdlab.critical.enclosures import Enclosures
 from gdlab.critical.evidence import TINY
@@ -21,7 +22,7 @@ from gdlab.critical.lanczos import WHOLE, as_operator, spectrum_at, whole_hessia
 from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import levenberg, norm
-from gdlab.critical.smooth import FAR, MIDDLE, WRONG, contradicts, directions, has_rules
+from gdlab.critical.smooth import has_rules
 from gdlab.types import Objective, Verdict
 
 STEPS = 20

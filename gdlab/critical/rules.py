@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from gdlab.critical.smooth import Breaks
+from gdlab.critical.breaks import Breaks
 
 CRITICAL = ("minimum", "maximum", "saddle", "degenerate")
 NOT_CRITICAL = "not_critical"

@@ -1,7 +1,7 @@
 """What an end point is: polished, its Hessian's eigenvalues against their errors, a verdict.
 
 1. Polish (`polish.py`): Newton on the gradient, staying in the neighbourhood.
-2. Evidence (`evidence.py`, `smooth.py`): errors of the gradient and of the eigenvalues, jumps.
+2. Evidence (`evidence.py`, `breaks.py`): errors of the gradient and of the eigenvalues, jumps.
 3. Kind (`rules.py`): the first rule that applies to what was measured.
 4. Again with every tolerance ten times larger and ten times smaller: `stable`.
 5. Global or not (`optimum.py`); for few dimensions an interval Krawczyk test: `certified`.

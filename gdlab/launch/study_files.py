@@ -14,8 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gdlab import registry
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, suggest
 from gdlab.launch import config, strict_yaml
 from gdlab.launch.compose import FastComposer
 from gdlab.launch.grid import plan
@@ -90,7 +89,7 @@ def _check_overlay(content: Mapping[str, Any], name: str) -> None:
             raise UsageError("hydra: is not set by a study; a sweep takes hydra.sweeper.zip")
         if key not in ("defaults", *words.values, *words.groups):
             known = [*words.values, *words.groups, "sweeps", "defaults"]
-            raise UsageError(f"{key}: no such key; {registry.suggest(str(key), known)}")
+            raise UsageError(f"{key}: no such key; {suggest(str(key), known)}")
         if key not in words.groups:
             continue
         if not isinstance(value, dict):
@@ -101,7 +100,7 @@ def _check_overlay(content: Mapping[str, Any], name: str) -> None:
         known = [k for choice in words.choices(key) for k in words.keys(key, choice)]
         for inner in flat(value, f"{key}."):
             if inner not in known:
-                hint = registry.suggest(inner, list(dict.fromkeys(known)))
+                hint = suggest(inner, list(dict.fromkeys(known)))
                 raise UsageError(f"{inner}: no such key; {hint}")
 
 
@@ -197,7 +196,7 @@ def _path(name: str) -> Path:
         if (place / f"{name}.yaml").is_file():
             return place / f"{name}.yaml"
     known = [choice.name for choice in config.studies()]
-    hint = registry.suggest(name, known) if known else "experiments/ holds none"
+    hint = suggest(name, known) if known else "experiments/ holds none"
     raise UsageError(f"study {name}: no such study; {hint}")
 
 

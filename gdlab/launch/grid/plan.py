@@ -9,13 +9,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, suggest
 from gdlab.launch import config
 from gdlab.launch.compose import FastComposer
 from gdlab.launch.grid.axes import Axis, Grid, axis_of, zipped
 from gdlab.launch.grid.points import Empty, read
 from gdlab.launch.grid.presence import joined
-from gdlab.registry import suggest
 
 
 def plan(
