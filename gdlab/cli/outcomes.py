@@ -112,9 +112,9 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
         path = path[np.isfinite(path).all(axis=1)]
         objective = objective_of(outcome.params)
         if objective is not None and objective.dim == 2 and len(path) > 1:
-            from gdlab.launch import artifacts
+            from gdlab.critical.surface import near, surface
 
-            x, y, f = artifacts.surface(objective, artifacts.near(objective, path))
+            x, y, f = surface(objective, near(objective, path))
             box = np.array([x[[0, -1]], y[[0, -1]]])
             if np.isfinite(f).any():
                 ground = braille.landscape(f, path, box, room, 16, objective.name, screen.colours)

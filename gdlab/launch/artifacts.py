@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import yaml
-from jaxtyping import Float
 
-from gdlab import numerics
+from gdlab.critical.surface import near, over_domain, surface
 from gdlab.launch.build import Built
 from gdlab.tracking import run_tables
 from gdlab.types import Objective, Record, Records
@@ -58,19 +55,6 @@ def picture(objective: Objective, record: Record | Records) -> bytes:
     )
 
 
-def surface(
-    objective: Objective, around: Float[np.ndarray, "n d"], resolution: int = 120
-) -> tuple[np.ndarray, ...]:
-    """f on a grid that holds the points `around`: its axes `[r]` each, then f `[r, ...]`."""
-    low, high = around.min(axis=0), around.max(axis=0)
-    side = max(float((high - low).max()), 1.0)
-    middle = (low + high) / 2
-    axes = [np.linspace(m - 0.65 * side, m + 0.65 * side, resolution) for m in middle]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
-    values = on(objective)(grid)
-    return (*axes, values.reshape([resolution] * objective.dim))
-
-
 def census_files(objective: Objective, found: Any) -> dict[str, bytes]:
     """Pictures and tables of a census (`gdlab.critical.census.Census`).
 
@@ -85,7 +69,7 @@ def census_files(objective: Objective, found: Any) -> dict[str, bytes]:
 
     files: dict[str, bytes] = {}
     kinds = [v.kind for v in found.points]
-    grid = _grid(objective, found.domain) if objective.dim <= 2 else None
+    grid = over_domain(objective, found.domain) if objective.dim <= 2 else None
     if grid is not None:
         x, value = np.array([v.x for v in found.points]), np.array([v.value for v in found.points])
         made = points_figure(grid, x, value, kinds)
@@ -128,35 +112,6 @@ def basin_files(objective: Objective, found: Any) -> dict[str, bytes]:
         made = critical.basin_figure(x, y, found.label, points)
         files["basins.png"] = style.rendered(made, "png", title=objective.name)
     return files
-
-
-def _grid(objective: Objective, domain: Float[np.ndarray, "d 2"]) -> tuple[Any, ...]:
-    axes = [np.linspace(low, high, 200) for low, high in domain]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
-    return (*axes, on(objective)(grid).reshape([200] * objective.dim))
-
-
-def near(objective: Objective, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:
-    """Those of the points that are worth showing: a descent that diverges leaves any window."""
-    domain = objective.facts.domain
-    if domain is None:
-        reach = 100 * (1 + np.abs(points[0]))
-        low, high = points[0] - reach, points[0] + reach
-    else:
-        low, high = 2 * domain[:, 0] - domain[:, 1], 2 * domain[:, 1] - domain[:, 0]
-    near = points[((low <= points) & (points <= high)).all(axis=1)]
-    return near if len(near) else points[:1]
-
-
-def on(objective: Objective) -> Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, " n"]]:
-    """f on many points `[n, d]`, compiled, in 64 bits."""
-    f = jax.jit(jax.vmap(objective.evaluate, in_axes=(None, 0)))
-
-    @numerics.computing()
-    def values(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        return np.asarray(f(objective.data, points))
-
-    return values
 
 
 def nested(flat: dict[str, object]) -> dict[str, object]:
