@@ -7,7 +7,6 @@ none are judged, one for each place.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,8 +14,8 @@ from scipy.spatial import cKDTree
 
 from gdlab import numerics
 from gdlab.critical.basin_map import DIVERGED, PLATEAU, UNFINISHED
-from gdlab.critical.census import SET
 from gdlab.critical.lengths import scales
+from gdlab.critical.match import SET, degenerate_sets, one_a_cell
 from gdlab.critical.rules import CRITICAL
 from gdlab.critical.verdict import judge
 from gdlab.types import Objective, Verdict
@@ -48,7 +47,9 @@ def assign(
         places = seeds if turn == 0 and len(seeds) else _places(objective, x[open_])[:JUDGED]
         verdicts = judge(objective, places, "converged", max(gtol, 1e-8), certified="auto")
         critical = [v for v in verdicts if v.kind in CRITICAL]
-        points += _apart(objective, [v for v in critical if not _near(objective, points, v)])
+        for v in critical:
+            if not _near(objective, points, v):
+                points.append(v)
         bad = np.array([v.kind not in CRITICAL for v in verdicts], bool)
         if turn or not len(seeds):
             refused = np.vstack([refused, places[bad]])
@@ -68,13 +69,8 @@ def assign(
 def _one_a_set(label: Int[np.ndarray, " n"], points: list[Verdict]) -> list[Verdict]:
     """Many degenerate points of one value, index and nullity are samples of a connected set: their
     labels become that of the first (in place), whose note says so."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for k, v in enumerate(points):
-        if v.nullity:
-            level = float(f"{v.value:.8e}") if abs(v.value) > 1e-9 else 0.0
-            groups.setdefault((level, v.index, v.nullity), []).append(k)
     out, name = list(points), np.arange(len(points))
-    for first, *rest in groups.values():
+    for first, *rest in degenerate_sets(points):
         if len(rest) >= SET - 1:
             name[rest] = first
             out[first] = replace(points[first], note=f"one of {len(rest) + 1} points of a set")
@@ -90,20 +86,12 @@ def length_of(objective: Objective, x: np.ndarray) -> np.ndarray:
 def _places(objective: Objective, x: np.ndarray) -> np.ndarray:
     """One end point of each cell of a grid that is wide against `MATCH`."""
     cell = 100 * MATCH * float(length_of(objective, x).max(initial=1e-300))
-    return x[np.sort(np.unique(np.floor(x / cell + 0.3819), axis=0, return_index=True)[1])]
+    return one_a_cell(x, cell)
 
 
 def _near(objective: Objective, points: list[Verdict], v: Verdict) -> bool:
     reach = MATCH * float(length_of(objective, v.x[None])[0])
     return any(np.abs(p.x - v.x).max() <= reach for p in points)
-
-
-def _apart(objective: Objective, verdicts: list[Verdict]) -> list[Verdict]:
-    kept: list[Verdict] = []
-    for v in verdicts:
-        if not _near(objective, kept, v):
-            kept.append(v)
-    return kept
 
 
 def _match(

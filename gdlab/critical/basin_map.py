@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
 
+from gdlab.analysis.statistics import wilson
 from gdlab.types import Verdict
 
 DIVERGED, UNFINISHED, PLATEAU = -1, -2, -3  # labels of starts that reach no critical point
 WORDS = {DIVERGED: "diverged", UNFINISHED: "not converged", PLATEAU: "plateau"}
 MANY = "one of many cycles of this period"
-Z = 1.959963984540054  # 95 %
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +42,11 @@ class Basins:
         labels, counts = np.unique(self.label, return_counts=True)
         n, rows = self.label.size, []
         for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
-            low, high = wilson(count, n)
+            found = wilson(count, n)
             row: dict[str, Any] = {
                 "point": label, "kind": WORDS.get(label, ""), "index": None, "count": count,
-                "share": count / n, "low": low, "high": high, "f": np.nan, "reached": None,
+                "share": found.value, "low": found.low, "high": found.high, "f": np.nan,
+                "reached": None,
             }  # fmt: skip
             if label >= 0:
                 v = self.points[label]
@@ -88,16 +89,6 @@ class Basins:
         if len(counts):
             lines.append(f"boundary: box dimension {D:.3f} +- {error:.3f} (fit over {len(counts)})")
         return "\n".join(lines)
-
-
-def wilson(count: int, n: int, z: float = Z) -> tuple[float, float]:
-    """Wilson's confidence interval of a share.
-
-    Reference: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
-    """
-    p, zz = count / n, z * z / n
-    middle, half = p + zz / 2, z * np.sqrt(p * (1 - p) / n + zz / (4 * n))
-    return float(max(middle - half, 0) / (1 + zz)), float(min((middle + half) / (1 + zz), 1))
 
 
 def box_dimension(label: Int[np.ndarray, " r *s"]) -> tuple[float, float, pd.DataFrame]:

@@ -17,7 +17,7 @@ from gdlab.analysis.endings import Ending
 from gdlab.analysis.statistics import ordered_quantiles
 from gdlab.tracking import keys
 from gdlab.tracking.keys import RunData
-from gdlab.tracking.metrics import QUANTILES
+from gdlab.tracking.metrics import QUANTILES, log10_of
 
 CURVES = ("loss", "grad_norm", "step_size")
 LABELS = ("", "_q10", "_q90")
@@ -147,7 +147,7 @@ def metrics_of(
             if np.isfinite(row).any():
                 metrics[name + label] = (grid, row)
         if name in metrics:
-            metrics[f"log10_{name}"] = (grid, _log10(metrics[name][1]))
+            metrics[f"log10_{name}"] = (grid, log10_of(metrics[name][1]))
     last = grid[-1:]
     numbers = {"runs": float(len(ends)), "steps": float(np.nanmedian(steps))}
     numbers[keys.RANK] = float(rank)
@@ -159,11 +159,6 @@ def metrics_of(
         for name, count in values.items():
             numbers[f"share_{prefix}{name}"] = count / len(ends)
     return metrics | {name: (last, np.array([value])) for name, value in numbers.items()}
-
-
-def _log10(values: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
-    with np.errstate(all="ignore"):
-        return np.where(values > 0, np.log10(values), np.nan)
 
 
 def verdict_tags(ends: Sequence[Ending]) -> dict[str, str]:

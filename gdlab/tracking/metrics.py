@@ -57,7 +57,7 @@ def population(records: Records, curves: Sequence[str]) -> dict[str, Curve]:
         middle, *band = ordered_quantiles(values, (0.5, *QUANTILES.values()))
         metrics[name] = (steps, middle)
         if name in LOG10:
-            metrics[f"log10_{name}"] = (steps, _log10(middle))
+            metrics[f"log10_{name}"] = (steps, log10_of(middle))
         for label, values_of in zip(QUANTILES, band, strict=True):
             metrics[f"{name}_{label}"] = (steps, values_of)
     end = steps[-1:]
@@ -74,13 +74,13 @@ def population(records: Records, curves: Sequence[str]) -> dict[str, Curve]:
 def _drawn(record: Record, name: str) -> np.ndarray:
     """log10 of a column, for charts: of a descent that diverges, only what is within 10^3 of its
     start (charts of logarithms would show nothing but the divergence)."""
-    values = _log10(record.columns[name])
+    values = log10_of(record.columns[name])
     if record.status == "diverged":
         values = np.where(values > values[0] + 3, np.nan, values)
     return values
 
 
-def _log10(values: np.ndarray) -> np.ndarray:
+def log10_of(values: np.ndarray) -> np.ndarray:
     """log10, NaN where there is none (those points are left out)."""
     positive = np.asarray(values) > 0
     return np.log10(values, where=positive, out=np.full(np.shape(values), np.nan))
