@@ -30,7 +30,7 @@ _HOMES = {
     "basins": "gdlab.critical.basins",
     "load": "gdlab.tracking.read",
     "load_curves": "gdlab.tracking.read",
-    "Claim": "gdlab.launch.study",
+    "Claim": "gdlab.launch.claims",
     "UsageError": "gdlab.errors",
     "MissingFact": "gdlab.errors",
 }

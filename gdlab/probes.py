@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gdlab import registry
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, suggest
 from gdlab.numerics import lane_by_lane
 from gdlab.types import COLUMNS
 
@@ -44,7 +44,7 @@ def check_probes(key: str, names: Sequence[str]) -> None:
     known = registry.factories("probe")
     for name in names:
         if name not in known:
-            raise UsageError(f"{key}=[{name}]: {registry.suggest(name, list(known))}")
+            raise UsageError(f"{key}=[{name}]: {suggest(name, list(known))}")
         if name in RESERVED:
             raise UsageError(
                 f"{key}=[{name}]: every descent has that column already; "

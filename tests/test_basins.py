@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from gdlab import api, objectives, registry, schedules
-from gdlab.critical.basins import assign, basins, box_dimension, shares_along, wilson
+from gdlab.critical.assign import assign
+from gdlab.critical.basin_map import box_dimension
+from gdlab.critical.basins import basins, shares_along
 from gdlab.critical.cycles import period_of, periods
 from gdlab.types import Objective
 
@@ -156,15 +158,6 @@ def test_steps_beyond_the_limit_are_no_arrival() -> None:
     assert (ends.label == -1).all()
     record = api.descend(objectives.half_square(), np.ones(1), schedule=schedules.constant(2.5))
     assert (record.status, record.verdict.kind) == ("diverged", "diverged")
-
-
-@pytest.mark.parametrize(
-    ("count", "n", "low", "high"),
-    [(0, 10, 0.0, 0.277533), (5, 10, 0.236593, 0.763407), (81, 263, 0.255298, 0.366252)],
-)
-def test_wilson(count: int, n: int, low: float, high: float) -> None:
-    """Numbers of E. B. Wilson's interval as R. G. Newcombe (1998) tabulates them (81 of 263)."""
-    np.testing.assert_allclose(wilson(count, n), (low, high), atol=2e-4)
 
 
 def test_box_dimension_of_a_line_and_of_a_carpet() -> None:

@@ -493,7 +493,7 @@ def test_one_composition_for_all_combinations_of_gdlab_s_choices(own: Any) -> No
         chosen = draw.sample(sorted(groups), 3)
         job = [f"{g}={draw.choice(groups[g])}" for g in chosen] + ["steps=7"] * (i % 2)
         assert compare(own, job)
-    assert list(own[2]._contexts) == [()]
+    assert list(own[2].reader._contexts) == [()]
 
 
 def test_a_combination_costs_no_composition(own: Any) -> None:
@@ -505,7 +505,7 @@ def test_a_combination_costs_no_composition(own: Any) -> None:
     jobs = [list(job) for job in itertools.product(*choices)]
     assert len(jobs) > 2000
     found = composer.plain_all(jobs)
-    assert (len(composer._contexts), composer.fallbacks) == (1, 0)
+    assert (len(composer.reader._contexts), composer.fallbacks) == (1, 0)
     for job, cfg in zip(jobs, found, strict=True):
         assert [f"{g}={cfg[g]['name']}" for g in groups[1:]] == job[1:]
 

@@ -697,7 +697,7 @@ def bowl(x):
     seen.add(str(x.dtype))
     return (x**2).sum()
 mine = gdlab.Objective(bowl, dim=2)
-from gdlab.launch.artifacts import on
+from gdlab.critical.surface import on
 box = [(-1.0, 1.0), (-1.0, 1.0)]
 for asked in (
     lambda: on(mine)(np.ones((1, 2))),

@@ -13,6 +13,7 @@ Python blocks of one page share their names; lines of a shell block are calls of
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import os
@@ -267,6 +268,21 @@ def test_an_installed_wheel_works_from_an_empty_folder(tmp_path: Path) -> None:
     assert "4 jobs" in gdlab("-m", "seed=1,2,3,4", "steps=50")
     assert "26 of 26 claims hold" in gdlab("study", "textbook")
     assert (empty / "results" / "textbook" / "fig4_6.pdf").is_file()
+
+
+ROW = re.compile(r"^\| (?P<what>[^|`]+) \| `(?P<path>[^`]+\.py)` \| `(?P<name>[\w.]+)` \|$", re.M)
+
+
+def test_the_table_of_where_to_look_is_true() -> None:
+    """Every file and function that docs/design.md sends a newcomer to is there."""
+    rows = ROW.findall((ROOT / "docs" / "design.md").read_text())
+    assert len(rows) >= 12
+    for what, path, name in rows:
+        body: list[ast.stmt] = ast.parse((ROOT / path).read_text()).body
+        for part in name.split("."):
+            found = [n for n in body if getattr(n, "name", None) == part]
+            assert len(found) == 1, f"{what}: {path} has no {name}"
+            body = getattr(found[0], "body", [])
 
 
 if __name__ == "__main__":

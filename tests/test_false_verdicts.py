@@ -17,7 +17,8 @@ import pytest
 
 from gdlab import registry
 from gdlab.critical.cycles import periods
-from gdlab.critical.verdict import CRITICAL, judge
+from gdlab.critical.rules import CRITICAL
+from gdlab.critical.verdict import judge
 from gdlab.types import Facts, Objective, Verdict
 
 MINIMUM, MAXIMUM, DEGENERATE = "minimum", "maximum", "degenerate"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gdlab import registry
-from gdlab.registry import UsageError
+from gdlab.errors import UsageError
 from gdlab.types import Facts, Objective
 
 CONF = Path(__file__).parents[1] / "conf" / "init"

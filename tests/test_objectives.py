@@ -14,8 +14,8 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 from gdlab import objectives, registry
+from gdlab.errors import UsageError
 from gdlab.objectives.separable import waves
-from gdlab.registry import UsageError
 
 CONF = Path(__file__).parents[1] / "conf" / "objective"
 BATCH = 512
@@ -437,7 +437,7 @@ def test_every_choice_is_a_function_of_the_same_name(group):
         name = params.pop("name")
         if group in ("objective", "method"):
             own, made = getattr(room, path.stem)(), registry.build(group, name, params)
-            assert own.f is made.f if group == "objective" else own == made
+            assert own.f == made.f if group == "objective" else own == made
             for key, value in (getattr(made, "data", None) or {}).items():
                 np.testing.assert_array_equal(own.data[key], value)
         else:  # starts need an x, a horizon is the run's steps

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdlab.analysis import endings, parameters, ranking, tables
+from gdlab.analysis import endings, parameters, ranking, tables, wording
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.numbers import number, numbers, percent, written
 from gdlab.report.page import _column
@@ -46,7 +46,7 @@ SENTENCES = [
 @pytest.mark.parametrize(("runs", "says"), SENTENCES)
 def test_the_sentence(runs, says) -> None:
     found = ranked(*((of(n), ended(f, t, reached=0)) for n, f, t in runs))
-    (sentence,) = ranking.sentences(found)
+    (sentence,) = wording.sentences(found)
     assert re.match(f"best: .*{says}", sentence), sentence
     # The rows say the same.
     rows = ranking.table(found)
@@ -86,7 +86,7 @@ def test_whatever_lies_on_an_axis_is_said_right(params, said, stored) -> None:
         runs = pd.DataFrame(text, dtype=object).map(lambda v: "" if v is None else v)
         runs = runs.assign(loss=[1.0, 2.0], status="converged", steps=9.0, critical_kind="minimum")
         found = ranking.rank_runs(runs)
-    (sentence,) = ranking.sentences(found)
+    (sentence,) = wording.sentences(found)
     assert sentence.startswith(f"best: {said[0]} loss 1, 2 times below the next choice")
     assert said[-1] in sentence
     assert ranking.table(found)["loss"].tolist() == [1.0, 2.0]
@@ -111,7 +111,7 @@ def test_losses_of_different_objectives_are_never_compared(key: str) -> None:
         (of("b") | {key: other}, ended(1e-12, 9)),
     ]
     found = ranked(*runs)
-    said = ranking.sentences(found)
+    said = wording.sentences(found)
     assert len(found.problems) == len(said) == 2
     winners = {said_of.partition(": ")[2][:10] for said_of in said}
     assert winners == {"schedule=a", "schedule=b"}
@@ -119,7 +119,7 @@ def test_losses_of_different_objectives_are_never_compared(key: str) -> None:
     table = ranking.table(found)
     assert table["rank"].tolist() == [1, 2, 1, 2]
     assert table["loss"].tolist() in ([1.0, 5.0, 1e-12, 1e-9], [1e-12, 1e-9, 1.0, 5.0])
-    assert ranking.line(found) == ". ".join(said)
+    assert wording.line(found) == ". ".join(said)
     assert sorted(map(sorted, ranking.best_runs(found, 2))) == [[0], [3]]
 
 
@@ -136,11 +136,11 @@ def test_starts_and_seeds_are_no_choices(key: str) -> None:
         for value, loss in zip(values, own, strict=True)
     ]
     found = ranked(*runs)
-    (sentence,) = ranking.sentences(found)
+    (sentence,) = wording.sentences(found)
     over = "starts" if key.startswith("init.") else "seeds"
     assert sentence.startswith(f"best: schedule=b median loss 15 over 2 {over}, 3.37 times below")
     alone = ranked(*runs[:2])
-    (sentence,) = ranking.sentences(alone)
+    (sentence,) = wording.sentences(alone)
     assert "best" not in sentence
     assert sentence.startswith(f"median loss 50.5 over 2 {over}, the lowest 1; ")
 
@@ -149,9 +149,9 @@ def test_runs_of_one_start_that_are_recorded_otherwise_are_no_more_starts() -> N
     runs = [
         (of("a", seed=k, record__points=n), ended(1.0 + k)) for k in range(2) for n in (10, 100)
     ]
-    (sentence,) = ranking.sentences(ranked(*runs))
+    (sentence,) = wording.sentences(ranked(*runs))
     assert sentence.startswith("median loss 1.5 over 4 runs of 2 seeds, the lowest 1; ")
-    (sentence,) = ranking.sentences(ranked(*runs[:2]))
+    (sentence,) = wording.sentences(ranked(*runs[:2]))
     assert sentence.startswith("median loss 1 over 2 runs of 1 seed, ")
 
 
@@ -170,7 +170,7 @@ def test_settings_that_differ_are_told_apart_in_names_and_tables() -> None:
 def test_choices_that_had_other_starts_are_said_to() -> None:
     runs = [(of("a", seed=k), ended(1.0 + k)) for k in range(3)]
     runs += [(of("b", seed=k), ended(9.0)) for k in range(2)]
-    (sentence,) = ranking.sentences(ranked(*runs))
+    (sentence,) = wording.sentences(ranked(*runs))
     assert "the next choice, schedule=b (which had other starts)" in sentence
 
 
@@ -220,11 +220,11 @@ def test_of_many_problems_it_is_said_who_won_how_often() -> None:
         for worse in ["b" if k < 20 else "a"]
         for name in "ab"
     ]
-    said = ranking.sentences(ranked(*runs))
+    said = wording.sentences(ranked(*runs))
     assert said[0] == "best of 25 problems: schedule=a on 20, schedule=b on 5"
     assert said[1].startswith("best on seed=0: schedule=a loss 1, 2 times below")
     assert said[-1] == "and 21 problems more"
-    assert len(said) == ranking.SHOWN + 2
+    assert len(said) == wording.SHOWN + 2
 
 
 def test_shares_and_ends_in_words() -> None:

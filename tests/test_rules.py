@@ -16,7 +16,8 @@ from driver import descend
 
 import gdlab
 from gdlab import inits, methods, objectives, registry, schedules
-from gdlab.types import Facts, MissingFact
+from gdlab.errors import MissingFact
+from gdlab.types import Facts
 
 # Three lanes descend on a quadratic (w = 1) and three on Rosenbrock's function (w = 0).
 W = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
@@ -618,13 +619,13 @@ def test_a_bad_number_is_named(kind: str, name: str, params: dict[str, Any], key
             lambda: schedules.constant(np.ones(2)),
             r"eta=\[1\.0, 1\.0\]: takes a valid number",
         ),
-        (lambda: schedules.constant(0.1, "1/L", 3), "schedule=constant: takes 2 arguments, got 3"),
+        (lambda: schedules.constant(0.1, "1/L", 3), "schedule=constant: takes 2 arguments, got 3"),  # type: ignore[call-arg]
         (lambda: schedules.constant(0.1, eta=0.2), r"schedule\.eta=0.2: is given twice"),
         (
-            lambda: schedules.constant(ete=0.2),
+            lambda: schedules.constant(ete=0.2),  # type: ignore[call-arg]
             r"schedule\.ete=0.2: .*; did you mean eta",
         ),
-        (lambda: inits.point(), r"init\.x is missing: point takes float"),
+        (lambda: inits.point(), r"init\.x is missing: point takes float"),  # type: ignore[call-arg]
         (lambda: inits.uniform(samples=1.5), r"init\.samples=1.5: takes a valid integer"),
         (lambda: objectives.monomial(5), r"objective\.power=5: takes 2, 3 or 4"),
     ],

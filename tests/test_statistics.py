@@ -21,6 +21,16 @@ def test_wilson_is_where_the_score_test_just_accepts(k: int, n: int) -> None:
         statistics.wilson(n + 1, n)
 
 
+@pytest.mark.parametrize(
+    ("count", "n", "low", "high"),
+    [(0, 10, 0.0, 0.277533), (5, 10, 0.236593, 0.763407), (81, 263, 0.255298, 0.366252)],
+)
+def test_wilson_is_as_tabulated(count: int, n: int, low: float, high: float) -> None:
+    """Numbers of E. B. Wilson's interval as R. G. Newcombe (1998) tabulates them (81 of 263)."""
+    found = statistics.wilson(count, n)
+    np.testing.assert_allclose((found.low, found.high), (low, high), atol=2e-4)
+
+
 def test_bootstrap_repeats_with_its_seed_and_covers() -> None:
     rng = np.random.default_rng(5)
     values = rng.normal(3.0, 2.0, 400)

@@ -11,7 +11,7 @@ import pytest
 from gdlab import Claim
 from gdlab.cli import studies
 from gdlab.errors import UsageError
-from gdlab.launch import study, study_files
+from gdlab.launch import claims, study, study_files
 
 HERE = Path(__file__).parent.parent
 
@@ -129,7 +129,7 @@ def test_what_a_sweep_refuses_a_study_refuses_too(place: Path, given: str, says:
 )
 def test_a_claim_holds_within_its_tolerance(measured: float, ok: bool) -> None:
     assert Claim("half", 0.5, measured).ok is ok
-    assert study.claims_table([Claim("half", 0.5, measured)])["holds"].tolist() == [ok]
+    assert claims.claims_table([Claim("half", 0.5, measured)])["holds"].tolist() == [ok]
 
 
 def test_sweeps_are_combined_as_hydra_does_and_the_user_wins(place: Path) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, raised
 from gdlab.launch.plan import Outcome
-from gdlab.registry import raised
 
 MOST = 20  # lines
 

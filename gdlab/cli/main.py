@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        from gdlab.registry import raised
+        from gdlab.errors import raised
 
         if level >= VERBOSE:
             screen.trace(error)
@@ -117,7 +117,7 @@ def _dispatch(args: list[str], screen: Screen) -> int:
     if verb in VERBS:
         return VERBS[verb](args[1:], screen)
     if verb and "=" not in verb and not verb.startswith(("-", "+", "~")):
-        from gdlab.registry import suggest
+        from gdlab.errors import suggest
 
         raise UsageError(f"{verb}: no such verb; {suggest(verb, list(VERBS))}; see gdlab --help")
     return _by_hydra(args, screen, modules)
@@ -154,8 +154,8 @@ def _compute_as_typed(args: Sequence[str]) -> None:
 
 
 def _list(args: list[str], screen: Screen) -> int:
+    from gdlab.errors import suggest
     from gdlab.launch import config
-    from gdlab.registry import suggest
 
     asked = args[0] if args else None
     plural = next((k for k, v in KINDS.items() if asked in (k, v)), asked)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gdlab.analysis import endings, parameters, ranking
+from gdlab.analysis import endings, parameters, ranking, wording
 from gdlab.analysis.known_points import objective_of, places
 from gdlab.analysis.numbers import number, numbers, written
 from gdlab.analysis.ranking import Ranking
@@ -20,7 +20,7 @@ from gdlab.cli.terminal import VERBOSE, Screen
 from gdlab.errors import UsageError
 from gdlab.launch.plan import Outcome, Plan
 from gdlab.launch.settings import Settings
-from gdlab.tracking import address, describe
+from gdlab.tracking import address, describe, run_tables
 from gdlab.types import Record
 
 BEST = 8  # rows of a table of what was best
@@ -78,7 +78,7 @@ def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
             way = spark(loss) if screen.unicode else "to"
             screen.say(f"loss {number(loss[0])} {way} {number(loss[-1])}")
     elif record is not None:
-        table = describe.points_table(record.verdicts or [])
+        table = run_tables.points_table(record.verdicts or [])
         rows = [
             (
                 r["point"],
@@ -112,9 +112,9 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
         path = path[np.isfinite(path).all(axis=1)]
         objective = objective_of(outcome.params)
         if objective is not None and objective.dim == 2 and len(path) > 1:
-            from gdlab.launch import artifacts
+            from gdlab.critical.surface import near, surface
 
-            x, y, f = artifacts.surface(objective, artifacts.near(objective, path))
+            x, y, f = surface(objective, near(objective, path))
             box = np.array([x[[0, -1]], y[[0, -1]]])
             if np.isfinite(f).any():
                 ground = braille.landscape(f, path, box, room, 16, objective.name, screen.colours)
@@ -128,7 +128,7 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
 def _recorded(outcome: Outcome, settings: Settings) -> pd.DataFrame | None:
     """The descent's record: as it ran, or as the store has it."""
     if isinstance(outcome.record, Record):
-        return describe.record_table(outcome.record)
+        return run_tables.record_table(outcome.record)
     if outcome.run_id is None:
         return None
     from gdlab.tracking.read import artifact
@@ -156,7 +156,7 @@ def _many(outcomes: Sequence[Outcome], plan: Plan, screen: Screen) -> None:
         words.append(f"{known:,} known already")
     screen.say(f"{len(outcomes):,} jobs: {', '.join(words) or 'none run'}")
     if ranked is not None:
-        for sentence in ranking.sentences(ranked):
+        for sentence in wording.sentences(ranked):
             screen.say(sentence, style="bold")
     failed = [o for o in outcomes if o.error is not None]
     if failed:

@@ -10,7 +10,7 @@ import yaml
 
 from gdlab import numerics, registry
 from gdlab.cli.terminal import Screen
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, suggest
 from gdlab.launch import config
 
 
@@ -22,12 +22,10 @@ def show(group: str, choice: str, screen: Screen) -> None:
     """
     groups = (*config.GROUPS, "probe")
     if group not in groups:
-        raise UsageError(
-            f"show {group}={choice}: no such group; {registry.suggest(group, list(groups))}"
-        )
+        raise UsageError(f"show {group}={choice}: no such group; {suggest(group, list(groups))}")
     known = [c.name for c in config.choices(group)]
     if choice not in known:
-        raise UsageError(f"{group}={choice}: no such {group}; {registry.suggest(choice, known)}")
+        raise UsageError(f"{group}={choice}: no such {group}; {suggest(choice, known)}")
     path = config.folder("conf") / group / f"{choice}.yaml"
     keys = yaml.safe_load(path.read_text()) if path.is_file() else {"name": choice}
     screen.say(f"{group}={choice}", style="bold")

@@ -15,7 +15,7 @@ _HOMES = {
     "Census": "gdlab.critical.census",
     "take_census": "gdlab.critical.census",
     "basins": "gdlab.critical.basins",
-    "Basins": "gdlab.critical.basins",
+    "Basins": "gdlab.critical.basin_map",
     "shares_along": "gdlab.critical.basins",
     "landscape": "gdlab.critical.landscape",
     "Landscape": "gdlab.critical.landscape",

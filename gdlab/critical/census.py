@@ -26,7 +26,6 @@ from gdlab.critical.completeness import is_smooth, prove
 from gdlab.critical.derivatives import DENSE
 from gdlab.critical.euler import euler_check
 from gdlab.critical.lengths import base
-from gdlab.critical.multistart import SET as SET
 from gdlab.critical.multistart import Multistart
 from gdlab.errors import UsageError
 from gdlab.types import Objective

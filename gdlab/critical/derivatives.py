@@ -123,3 +123,11 @@ class Derivatives:
             ).astype(float)
             for c in columns
         )
+
+
+def pattern(d: int) -> Float[np.ndarray, " d"]:
+    """A direction with no zero in it and no symmetry: fractional parts of golden multiples."""
+    golden = (1 + 5**0.5) / 2
+    v = np.mod(golden * np.arange(1, d + 1), 1.0) + 0.5
+    v *= np.where(np.arange(d) % 3 == 1, -1.0, 1.0)
+    return v / np.linalg.norm(v)

@@ -23,13 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gdlab.critical.derivatives import EPS, Derivatives
+from gdlab.critical.derivatives import EPS, Derivatives, pattern
 from gdlab.critical.enclosures import Enclosures
+from gdlab.critical.flat import is_constant
 from gdlab.critical.polish import Polished, levenberg, norm
 
-# Slopes 0.05 scales apart fall to this or less in a tail: exp(-y) at y = 5, y^-5.
-FADES = 0.8
-UNDER = 1e-200  # slopes of a tail that is about to underflow
 TINY = 1e-306  # below this, numbers lose digits to underflow
 ENCLOSED = 3  # largest dimension in which enclosing every point's gradient is cheap
 UNITS = 1e-8  # smallest unit of a coordinate, relative to the largest
@@ -64,14 +62,6 @@ class Evidence:
     null_slope: Float[np.ndarray, " m"]
     off: Float[np.ndarray, " m"]
     constant: Bool[np.ndarray, " m"]
-
-
-def pattern(d: int) -> Float[np.ndarray, " d"]:
-    """A direction with no zero in it and no symmetry: fractional parts of golden multiples."""
-    golden = (1 + 5**0.5) / 2
-    v = np.mod(golden * np.arange(1, d + 1), 1.0) + 0.5
-    v *= np.where(np.arange(d) % 3 == 1, -1.0, 1.0)
-    return v / np.linalg.norm(v)
 
 
 def weigh(
@@ -114,7 +104,7 @@ def weigh(
         g_error, error, values.copy(), np.repeat(error[:, None], d, 1),
         np.repeat(H_error[:, None], d, 1), np.zeros(len(p.x), bool),
         *_rest(p.g, g_error, values, vectors, H_error[:, None], one),
-        norm(off), _constant(at, p, points, scale),
+        norm(off), is_constant(at, p, points, scale),
     )  # fmt: skip
     _rescale(at, p, points, scale, apart, ends, out)
     return out
@@ -229,54 +219,3 @@ def _changes(
         there = np.linalg.eigvalsh(np.where(bad[:, None, None], 0.0, H * both))
         change = np.maximum(change, np.where(bad[:, None], np.inf, np.abs(there - values)))
     return change
-
-
-def _constant(
-    at: Derivatives, p: Polished, points: np.ndarray, scale: np.ndarray
-) -> Bool[np.ndarray, " m"]:
-    """Whether gradient and Hessian are zero throughout a neighbourhood."""
-    flat = (norm(p.g) == 0) & (norm(p.H) == 0)
-    v, which = pattern(p.x.shape[1]), np.flatnonzero(flat)
-    for h in (1e-2, -1e-2):
-        _, g = at.gradients(p.x[which] + h * scale[which, None] * v, points[which])
-        flat[which] &= norm(g) == 0
-    return flat
-
-
-def fading(
-    at: Derivatives,
-    p: Polished,
-    points: Int[np.ndarray, " m"],
-    scale: Float[np.ndarray, " m"],
-    null: Bool[np.ndarray, "m d"],
-) -> Bool[np.ndarray, " m"]:
-    """Whether f only levels out along a null direction, as exp(-y^2) does far out, without a
-    critical point there.
-
-    Along the direction, the slope then has one sign and falls from step to step, faster than any
-    small power would; along a line of critical points it is zero or rounding noise, at an
-    inflection it falls on one side and rises on the other.
-    """
-    out = np.zeros(len(p.x), bool)
-    for k in range(null.shape[1]):
-        i = np.flatnonzero(null[:, k] & ~out)
-        if not len(i):
-            continue
-        v = p.vectors[i, :, k]
-        slopes = []
-        for h in (-0.1, -0.05, 0.0, 0.05, 0.1):
-            _, g = at.gradients(p.x[i] + h * scale[i, None] * v, points[i])
-            slopes.append(np.einsum("mi,mi->m", g, v))
-        s = np.stack(slopes)
-        # Where a tail underflows, its last slopes are zero: they count as ever smaller ones.
-        under = np.abs(s).max(axis=0) < UNDER
-        for side in (s, s[::-1]):
-            for j in range(1, len(s)):
-                gone = (side[j] == 0) & under
-                side[j, gone] = 0.5 * FADES * side[j - 1, gone]
-        one_sign = np.all(s > 0, axis=0) | np.all(s < 0, axis=0)
-        with np.errstate(all="ignore"):
-            ratio = np.abs(s[1:] / s[:-1])
-        falls = np.all(ratio < FADES, axis=0) | np.all(ratio > 1 / FADES, axis=0)
-        out[i] = one_sign & falls
-    return out

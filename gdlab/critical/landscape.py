@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from gdlab import numerics
-from gdlab.critical.basins import assign
+from gdlab.critical.assign import assign
 from gdlab.critical.derivatives import EPS, Derivatives
 from gdlab.critical.lengths import scales, within
 from gdlab.critical.verdict import judge
@@ -45,18 +44,6 @@ class Landscape:
 
     minima: pd.DataFrame
     edges: pd.DataFrame
-
-    @property
-    def graph(self) -> nx.MultiGraph:
-        """Nodes: minima with `f` and `kind`; edges: saddles with `f`."""
-        graph = nx.MultiGraph()
-        for row in self.minima.to_dict("records"):
-            graph.add_node(int(row["minimum"]), f=row["f"], kind=row["kind"])
-        for row in self.edges.to_dict("records"):
-            low, high = int(row["low"]), int(row["high"])
-            if low >= 0 and high >= 0:
-                graph.add_edge(low, high, key=int(row["saddle"]), f=row["f"])
-        return graph
 
     def disconnectivity(self) -> pd.DataFrame:
         """The tree as a table of merges, lowest first: height, a, b, into, size.

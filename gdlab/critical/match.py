@@ -6,7 +6,7 @@ domain with sides of 1e-8 and 1e8 has neighbours too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -39,31 +39,25 @@ def one_a_cell(
     return x[np.sort(np.unique(cells, axis=0, return_index=True)[1])]
 
 
-def apart(
-    x: Float[np.ndarray, "m d"],
-    reach: Float[np.ndarray, " m"],
-    units: float | np.ndarray = 1.0,
-) -> Int[np.ndarray, " k"]:
-    """Positions of the points that have no earlier one, kept itself, within their reach."""
-    kept: list[int] = []
-    for k in range(len(x)):
-        if not kept or nearest(x[kept], x[k : k + 1], units)[0][0] > reach[k]:
-            kept.append(k)
-    return np.array(kept, int)
+def height(v: Verdict) -> float:
+    """f, as far as points of one connected set of critical points share it."""
+    return float(f"{v.value:.8e}") if abs(v.value) > 1e-9 else 0.0
 
 
-def level(v: Verdict) -> tuple[float, int | None, int]:
-    """What points of one connected set of critical points share: f, index and nullity."""
-    return float(f"{v.value:.8e}") if abs(v.value) > 1e-9 else 0.0, v.index, v.nullity
+def level(v: Verdict) -> Hashable:
+    """What points of one connected set share where none is singular: f, index and nullity."""
+    return height(v), v.index, v.nullity
 
 
-def degenerate_sets(points: Sequence[Verdict]) -> list[list[int]]:
-    """Groups of degenerate points of one value, index and nullity: positions, first come first.
+def degenerate_sets(
+    points: Sequence[Verdict], shared: Callable[[Verdict], Hashable] = level
+) -> list[list[int]]:
+    """Groups of degenerate points that share what a connected set does: positions, in order.
 
     f is constant on a connected set of critical points; `SET` of them or more are samples of one.
     """
-    groups: dict[tuple[float, int | None, int], list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for k, v in enumerate(points):
         if v.nullity:
-            groups.setdefault(level(v), []).append(k)
+            groups.setdefault(shared(v), []).append(k)
     return list(groups.values())

@@ -8,11 +8,11 @@ from scipy.spatial import cKDTree
 
 from gdlab.critical.derivatives import Derivatives
 from gdlab.critical.lengths import base, lengths, within
+from gdlab.critical.match import SET, degenerate_sets, height, nearest, one_a_cell
 from gdlab.critical.polish import levenberg, polish
-from gdlab.critical.verdict import CRITICAL, judge
+from gdlab.critical.rules import CRITICAL
+from gdlab.critical.verdict import judge
 from gdlab.types import Objective, Verdict
-
-SET = 4  # distinct degenerate points of one value that make a set
 
 
 class Multistart:
@@ -78,7 +78,7 @@ class Multistart:
         size = self._size(x)
         new = np.ones(len(x), bool)
         if self.points:
-            new = self._nearest(np.array([v.x for v in self.points]), x)[0] > size
+            new = nearest(np.array([v.x for v in self.points]), x, self.units)[0] > size
         for i, j in cKDTree(x / self.units).query_pairs(float(size.max()), p=np.inf):
             if new[i]:
                 new[j] = False
@@ -91,30 +91,25 @@ class Multistart:
         size = self._size(ends)
         near = np.zeros(len(ends), bool)
         if self.points:
-            distance, which = self._nearest(np.array([v.x for v in self.points]), ends)
+            distance, which = nearest(np.array([v.x for v in self.points]), ends, self.units)
             reach = np.array([100.0 if v.nullity else 1.0 for v in self.points])[which]
             near = distance <= reach * size
             for k, count in zip(*np.unique(which[near], return_counts=True), strict=True):
                 self.hits[k] += int(count)
             self.arrived += int(near.sum())
         if len(self.refused):
-            near |= self._nearest(self.refused, ends)[0] <= size
+            near |= nearest(self.refused, ends, self.units)[0] <= size
         return ends[~near]
 
     def _size(self, x: np.ndarray) -> np.ndarray:
         """Distance within which points are one with x, in units."""
         return self.tolerance * np.max(lengths(self.box, x) / self.units, axis=1, initial=0.0)
 
-    def _nearest(self, points: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distance to the nearest of the points, in units, and which it is."""
-        distance, which = cKDTree(points / self.units).query(x / self.units, p=np.inf)
-        return np.asarray(distance), np.asarray(which)
-
     def _distinct(self, x: np.ndarray) -> np.ndarray:
         """One of each cluster of points: those on the same cell of a grid, cells four tolerances
         wide, shifted so that round numbers are not on its lines."""
         cell = 4 * self.units * self._size(x).max(initial=0.0)
-        return x[np.sort(np.unique(np.floor(x / cell + 0.3819), axis=0, return_index=True)[1])]
+        return one_a_cell(x, cell)
 
     def neighbours(
         self, points: Float[np.ndarray, "m d"], others: Float[np.ndarray, "k d"]
@@ -139,14 +134,8 @@ class Multistart:
         index that were hit hardly more than once each are samples of a set.
         """
         rows: list[tuple[Verdict, int, int]] = []
-        groups: dict[float, list[int]] = {}
-        for k, v in enumerate(self.points):
-            if v.nullity:
-                level = float(f"{v.value:.8e}") if abs(v.value) > 1e-9 else 0.0
-                groups.setdefault(level, []).append(k)
-            else:
-                rows.append((v, self.hits[k], 1))
-        for members in groups.values():
+        rows += [(v, self.hits[k], 1) for k, v in enumerate(self.points) if not v.nullity]
+        for members in degenerate_sets(self.points, height):
             hits = [self.hits[k] for k in members]
             if len(members) >= SET and np.median(hits) <= 2:
                 least = min(members, key=self._preference)

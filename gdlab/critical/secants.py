@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gdlab.critical.derivatives import Derivatives
-from gdlab.critical.evidence import Evidence, pattern
+from gdlab.critical.breaks import directions
+from gdlab.critical.derivatives import Derivatives, pattern
+from gdlab.critical.evidence import Evidence
 from gdlab.critical.polish import Polished, norm
-from gdlab.critical.smooth import directions, is_smooth
+from gdlab.critical.smooth import is_smooth
 from gdlab.types import Objective
 
 DISTANCES = (2e-4, 1e-4, 5e-5)  # of the gradients, relative to the point's length

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import yaml
-from jaxtyping import Float
 
-from gdlab import numerics
+from gdlab.critical.surface import near, over_domain, surface
 from gdlab.launch.build import Built
-from gdlab.tracking import describe
+from gdlab.tracking import run_tables
 from gdlab.types import Objective, Record, Records
 
 MOST_MINIMA = 60  # a graph of more is a blot
@@ -29,12 +26,12 @@ def artifacts(built: Built, record: Record | Records) -> dict[str, bytes]:
     assert job is not None
     files = {"config.yaml": yaml.safe_dump(nested(dict(built.params)), sort_keys=False).encode()}
     if isinstance(record, Record):
-        files["record.parquet"] = describe.parquet(describe.record_table(record))
+        files["record.parquet"] = run_tables.parquet(run_tables.record_table(record))
         verdicts = [record.verdict] if record.verdict else []
     else:
-        files["ends.parquet"] = describe.parquet(describe.ends_table(record, job.x0))
+        files["ends.parquet"] = run_tables.parquet(run_tables.ends_table(record, job.x0))
         verdicts = list(record.verdicts or [])
-    files["critical_points.csv"] = describe.points_table(verdicts).to_csv(index=False).encode()
+    files["critical_points.csv"] = run_tables.points_table(verdicts).to_csv(index=False).encode()
     files["descent.png"] = picture(job.objective, record)
     return files
 
@@ -51,24 +48,11 @@ def picture(objective: Objective, record: Record | Records) -> bytes:
         if not np.isfinite(landscape[-1]).any():
             landscape = None
     return descent_picture(
-        describe.record_table(one),
+        run_tables.record_table(one),
         landscape,
         title=objective.name,
         ends=ends if len(ends) > 1 else None,
     )
-
-
-def surface(
-    objective: Objective, around: Float[np.ndarray, "n d"], resolution: int = 120
-) -> tuple[np.ndarray, ...]:
-    """f on a grid that holds the points `around`: its axes `[r]` each, then f `[r, ...]`."""
-    low, high = around.min(axis=0), around.max(axis=0)
-    side = max(float((high - low).max()), 1.0)
-    middle = (low + high) / 2
-    axes = [np.linspace(m - 0.65 * side, m + 0.65 * side, resolution) for m in middle]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
-    values = on(objective)(grid)
-    return (*axes, values.reshape([resolution] * objective.dim))
 
 
 def census_files(objective: Objective, found: Any) -> dict[str, bytes]:
@@ -85,7 +69,7 @@ def census_files(objective: Objective, found: Any) -> dict[str, bytes]:
 
     files: dict[str, bytes] = {}
     kinds = [v.kind for v in found.points]
-    grid = _grid(objective, found.domain) if objective.dim <= 2 else None
+    grid = over_domain(objective, found.domain) if objective.dim <= 2 else None
     if grid is not None:
         x, value = np.array([v.x for v in found.points]), np.array([v.value for v in found.points])
         made = points_figure(grid, x, value, kinds)
@@ -110,7 +94,7 @@ def census_files(objective: Objective, found: Any) -> dict[str, bytes]:
 
 
 def basin_files(objective: Objective, found: Any) -> dict[str, bytes]:
-    """Picture and labels of a basin map (`gdlab.critical.basins.Basins`)."""
+    """Picture and labels of a basin map (`gdlab.critical.basin_map.Basins`)."""
     import io
 
     buffer = io.BytesIO()
@@ -128,35 +112,6 @@ def basin_files(objective: Objective, found: Any) -> dict[str, bytes]:
         made = critical.basin_figure(x, y, found.label, points)
         files["basins.png"] = style.rendered(made, "png", title=objective.name)
     return files
-
-
-def _grid(objective: Objective, domain: Float[np.ndarray, "d 2"]) -> tuple[Any, ...]:
-    axes = [np.linspace(low, high, 200) for low, high in domain]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, objective.dim)
-    return (*axes, on(objective)(grid).reshape([200] * objective.dim))
-
-
-def near(objective: Objective, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:
-    """Those of the points that are worth showing: a descent that diverges leaves any window."""
-    domain = objective.facts.domain
-    if domain is None:
-        reach = 100 * (1 + np.abs(points[0]))
-        low, high = points[0] - reach, points[0] + reach
-    else:
-        low, high = 2 * domain[:, 0] - domain[:, 1], 2 * domain[:, 1] - domain[:, 0]
-    near = points[((low <= points) & (points <= high)).all(axis=1)]
-    return near if len(near) else points[:1]
-
-
-def on(objective: Objective) -> Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, " n"]]:
-    """f on many points `[n, d]`, compiled, in 64 bits."""
-    f = jax.jit(jax.vmap(objective.evaluate, in_axes=(None, 0)))
-
-    @numerics.computing()
-    def values(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        return np.asarray(f(objective.data, points))
-
-    return values
 
 
 def nested(flat: dict[str, object]) -> dict[str, object]:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gdlab import registry
-from gdlab.errors import MissingFact, UsageError
+from gdlab.errors import MissingFact, UsageError, blamed, suggest
 from gdlab.probes import check_probes
 from gdlab.runner import tracing
 from gdlab.runner.plan import MOST_GTOL, MOST_STEPS, Job, bind, record_marks
@@ -82,7 +82,7 @@ def build(config: Mapping[str, Any]) -> Built:
     except MissingFact as error:
         return Built(params, key, error=error)
     who = f"init={params['init.name']}"
-    with registry.blamed(who):
+    with blamed(who):
         x0 = made["init"](objective, np.random.default_rng(numbers["seed"]))
         found = np.asarray(x0)
         if found.ndim != 2 or found.shape[1] != objective.dim or not len(found):
@@ -122,7 +122,7 @@ def _made(group: str, given: str) -> tuple[dict[str, Any], Any]:
     if group == "objective":
         made = tracing.checked(made, f"objective={name}")
     if group == "schedule" and made.sizes is not None:
-        with registry.blamed(f"schedule={name}"):
+        with blamed(f"schedule={name}"):
             made.sizes(np.arange(1))
     own = _code_of(registry.factories(group)[name])
     code = {f"code.{group}": own} if own else {}
@@ -175,7 +175,7 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
         for tail in config.get(head, {}):
             if f"{head}.{tail}" not in NUMBERS:
                 known = [k.split(".")[1] for k in NUMBERS if k.startswith(head + ".")]
-                raise UsageError(f"{head}.{tail}: no such key; {registry.suggest(tail, known)}")
+                raise UsageError(f"{head}.{tail}: no such key; {suggest(tail, known)}")
     check_probes("record.probes", numbers["record.probes"])
     return numbers
 

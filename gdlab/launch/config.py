@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gdlab import registry
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, raised
 
 HERE = Path(__file__).parents[1]
 GROUPS = ("objective", "init", "schedule", "method", "stop", "record", "tracking")
@@ -77,7 +77,7 @@ def import_modules(names: Sequence[str], folder: str) -> None:
 
 
 def _not_imported(name: str, error: Exception) -> UsageError:
-    return UsageError(f"--import {name}: {registry.raised(error)}")
+    return UsageError(f"--import {name}: {raised(error)}")
 
 
 def publish_imported() -> None:

@@ -15,6 +15,7 @@ from gdlab.launch.build import Built
 from gdlab.launch.settings import Settings
 from gdlab.tracking import address, describe, keys
 from gdlab.tracking.keys import RunData
+from gdlab.tracking.metrics import population, single
 from gdlab.tracking.provenance import provenance
 from gdlab.types import Record, Records
 
@@ -47,9 +48,9 @@ class Sheet:
         """The run of a job that came to an end, diverged or not."""
         curves = self.settings.curves(built.params)
         if isinstance(record, Record):
-            metrics = describe.single(record, curves, log10=self.rich)
+            metrics = single(record, curves, log10=self.rich)
         else:
-            metrics = describe.population(record, curves)
+            metrics = population(record, curves)
         files = artifacts.artifacts(built, record) if self.rich else {}
         picture = describe.picture_link(self._run_id(built), "descent.png") if files else ""
         again = shlex.join(["gdlab", *map(address.shown, overrides)])

@@ -16,9 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, suggest
 from gdlab.launch.vocabulary import FACTORIES, Vocabulary, study_names
-from gdlab.registry import suggest
 
 MANY = "gdlab -m makes a sweep of them, and a list is written in brackets"
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gdlab.errors import UsageError
-from gdlab.registry import check, suggest
+from gdlab.errors import UsageError, suggest
+from gdlab.registry import check
 from gdlab.tracking import address
 from gdlab.types import COLUMNS
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gdlab import registry
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, suggest
 from gdlab.launch import config, strict_yaml
 from gdlab.launch.compose import FastComposer
 from gdlab.launch.grid import plan
@@ -90,7 +89,7 @@ def _check_overlay(content: Mapping[str, Any], name: str) -> None:
             raise UsageError("hydra: is not set by a study; a sweep takes hydra.sweeper.zip")
         if key not in ("defaults", *words.values, *words.groups):
             known = [*words.values, *words.groups, "sweeps", "defaults"]
-            raise UsageError(f"{key}: no such key; {registry.suggest(str(key), known)}")
+            raise UsageError(f"{key}: no such key; {suggest(str(key), known)}")
         if key not in words.groups:
             continue
         if not isinstance(value, dict):
@@ -101,7 +100,7 @@ def _check_overlay(content: Mapping[str, Any], name: str) -> None:
         known = [k for choice in words.choices(key) for k in words.keys(key, choice)]
         for inner in flat(value, f"{key}."):
             if inner not in known:
-                hint = registry.suggest(inner, list(dict.fromkeys(known)))
+                hint = suggest(inner, list(dict.fromkeys(known)))
                 raise UsageError(f"{inner}: no such key; {hint}")
 
 
@@ -167,7 +166,7 @@ def _jobs_of(name: str, lines: Sequence[str], composer: FastComposer) -> list[li
         key = line.partition("=")[0]
         if key not in ("hydra.sweeper.zip", "hydra.sweeper.points"):
             raise UsageError(f"{line}: a study takes hydra.sweeper.zip and hydra.sweeper.points")
-        of_sweeper[key] = composer.parse(line).value()
+        of_sweeper[key] = composer.reader.parse(line).value()
     rest = [line for line in taken if line.partition("=")[0] not in of_sweeper]
     pairs, points = (of_sweeper.get(f"hydra.sweeper.{key}") for key in ("zip", "points"))
     grid = plan(rest, composer, pairs, None if points is None else str(points), [study])
@@ -197,7 +196,7 @@ def _path(name: str) -> Path:
         if (place / f"{name}.yaml").is_file():
             return place / f"{name}.yaml"
     known = [choice.name for choice in config.studies()]
-    hint = registry.suggest(name, known) if known else "experiments/ holds none"
+    hint = suggest(name, known) if known else "experiments/ holds none"
     raise UsageError(f"study {name}: no such study; {hint}")
 
 

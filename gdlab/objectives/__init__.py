@@ -11,12 +11,11 @@ from gdlab.objectives.multimodal import (
     bohachevsky,
     easom,
     egg_crate,
-    freudenstein_roth,
-    goldstein_price,
     levy,
     michalewicz,
 )
 from gdlab.objectives.planar import beale, booth, branin, matyas, mccormick
+from gdlab.objectives.polynomial import freudenstein_roth, goldstein_price
 from gdlab.objectives.quadratic import quadratic
 from gdlab.objectives.rippled import ackley, griewank
 from gdlab.objectives.rosenbrock import rosenbrock

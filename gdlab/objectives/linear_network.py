@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from gdlab import registry
+from gdlab.errors import UsageError
 from gdlab.objectives.inventory import box
-from gdlab.registry import UsageError
 from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 # Numbers in an inventory of matrix_factorization, n r a point.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gdlab import registry
-from gdlab.registry import UsageError
+from gdlab.errors import UsageError
 from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from gdlab import registry
+from gdlab.errors import UsageError
 from gdlab.objectives.inventory import box, separable
 from gdlab.objectives.separable import bisect, odd_roots
-from gdlab.registry import UsageError
 from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 

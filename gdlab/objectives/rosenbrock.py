@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from gdlab import registry
+from gdlab.errors import UsageError
 from gdlab.objectives.inventory import box, critical
-from gdlab.registry import UsageError
 from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 

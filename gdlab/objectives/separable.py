@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from gdlab import registry
+from gdlab.errors import UsageError
 from gdlab.objectives.inventory import Numbers, box, separable
-from gdlab.registry import UsageError
 from gdlab.types import Array, CriticalPoints, Facts, Objective
 
 MOST = 20_000

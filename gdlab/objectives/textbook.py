@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gdlab import registry
+from gdlab.errors import UsageError
 from gdlab.objectives.inventory import box, critical
 from gdlab.objectives.quadratic import quadratic
 from gdlab.types import Array, CriticalPoints, Facts, Objective
@@ -71,9 +72,7 @@ def monomial(power: Literal[2, 3, 4] = 2, coefficient: float = 1.0) -> Objective
     """
     c, p = coefficient, power
     if c == 0 or not np.isfinite(c):
-        raise registry.UsageError(
-            f"objective.coefficient={c}: monomial takes a finite number, not 0"
-        )
+        raise UsageError(f"objective.coefficient={c}: monomial takes a finite number, not 0")
     bowl = c > 0 and p != 3
     facts = Facts(
         f_star=0.0 if bowl else None,

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from gdlab import registry
-from gdlab.errors import MissingFact, UsageError
+from gdlab.errors import MissingFact, UsageError, blamed
 from gdlab.runner.program import APART, Lanes, Program
 from gdlab.types import Method, Objective, Schedule
 
@@ -46,7 +45,7 @@ def bind(objective: Objective, method: Method, schedule: Schedule) -> Numbers:
     """
 
     def numbers(whose: str, params: Mapping[str, Any]) -> dict[str, float]:
-        with registry.blamed(whose):
+        with blamed(whose):
             try:
                 return {k: v(objective.facts) if callable(v) else v for k, v in params.items()}
             except ValueError as error:  # a fact is missing, or does not allow the rule

@@ -16,7 +16,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from gdlab import numerics, registry
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, blamed, raised
 from gdlab.probes import StepView
 from gdlab.types import Objective
 
@@ -181,9 +181,9 @@ class _blamed:
         if isinstance(error, jax.errors.TracerArrayConversionError):
             raise UsageError(
                 f"{self.name}: computes with NumPy, which JAX cannot differentiate; write it with "
-                f"jax.numpy ({registry.raised(error).rpartition('(')[2].rstrip(')')})"
+                f"jax.numpy ({raised(error).rpartition('(')[2].rstrip(')')})"
             ) from error
-        with registry.blamed(self.name):
+        with blamed(self.name):
             raise (
                 error
                 if isinstance(error, Exception)

@@ -10,8 +10,9 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from gdlab import registry
+from gdlab.errors import MissingFact
 from gdlab.schedules.units import OBJECTIVE
-from gdlab.types import Facts, MissingFact, Schedule
+from gdlab.types import Facts, Schedule
 
 
 class ExactState(NamedTuple):

@@ -15,12 +15,12 @@ from jaxtyping import Float, Int
 
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.statistics import ordered_quantiles
-from gdlab.tracking import describe, keys
+from gdlab.tracking import keys
 from gdlab.tracking.keys import RunData
+from gdlab.tracking.metrics import QUANTILES, log10_of
 
 CURVES = ("loss", "grad_norm", "step_size")
 LABELS = ("", "_q10", "_q90")
-QUANTILES = tuple(describe.QUANTILES.values())
 POINTS = 100  # of a curve, at most
 ROWS = 400_000  # metric rows of all aggregates of a sweep
 BYTES = 64 * 2**20  # of the gathered curves
@@ -102,6 +102,20 @@ class Gathered:
                 for k, g in enumerate(some):
                     yield g, {name: band[:, k] for name, band in bands.items()}
 
+    def ranges(self, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+        """log10 of what charts show: up to ten times the start, where a descent diverged."""
+        if all(end.status != "diverged" for end in self.ends.values()):
+            return {}
+        ranges = {}
+        for name in names:
+            values = self.curves[name]
+            seen = values[np.isfinite(values) & (values > 0)]
+            first = values[:, 0][np.isfinite(values[:, 0])]
+            if len(seen) and (first > 0).any():
+                low = max(float(np.log10(seen.min())), -16.0)
+                ranges[name] = (low - 0.3, float(np.log10(first.max())) + 1)
+        return ranges
+
 
 def thinned(marks: Int[np.ndarray, " K"], points: int) -> Int[np.ndarray, " P"]:
     """At most so many of the marks, evenly by number, the first and last among them."""
@@ -112,7 +126,7 @@ def thinned(marks: Int[np.ndarray, " K"], points: int) -> Int[np.ndarray, " P"]:
 
 def middle_and_band(values: Float[np.ndarray, "g n P"]) -> Float[np.ndarray, "3 g P"]:
     """Median and the two quantiles over axis 1; inf is infinitely bad, NaN is left out."""
-    return ordered_quantiles(np.moveaxis(values, 1, 0), (0.5, *QUANTILES))
+    return ordered_quantiles(np.moveaxis(values, 1, 0), (0.5, *QUANTILES.values()))
 
 
 def metrics_of(
@@ -133,7 +147,7 @@ def metrics_of(
             if np.isfinite(row).any():
                 metrics[name + label] = (grid, row)
         if name in metrics:
-            metrics[f"log10_{name}"] = (grid, _log10(metrics[name][1]))
+            metrics[f"log10_{name}"] = (grid, log10_of(metrics[name][1]))
     last = grid[-1:]
     numbers = {"runs": float(len(ends)), "steps": float(np.nanmedian(steps))}
     numbers[keys.RANK] = float(rank)
@@ -145,11 +159,6 @@ def metrics_of(
         for name, count in values.items():
             numbers[f"share_{prefix}{name}"] = count / len(ends)
     return metrics | {name: (last, np.array([value])) for name, value in numbers.items()}
-
-
-def _log10(values: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
-    with np.errstate(all="ignore"):
-        return np.where(values > 0, np.log10(values), np.nan)
 
 
 def verdict_tags(ends: Sequence[Ending]) -> dict[str, str]:

@@ -7,10 +7,7 @@ killed process are found.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +19,11 @@ import numpy as np
 
 from gdlab.tracking import files, keys
 from gdlab.tracking.address import scheme
-from gdlab.tracking.connect import check_active, client_of, mlflow_errors
+from gdlab.tracking.connect import client_of, mlflow_errors
+from gdlab.tracking.experiment import experiment_at
 from gdlab.tracking.insert import CHUNK, chunks, finite, stamped
 from gdlab.tracking.keys import RunData
+from gdlab.tracking.leftovers import delete_dead_runs, is_dead, pages, writer
 from gdlab.tracking.provenance import user
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 # A server's request may hold two of its 15 database connections: eight writers at once can wait
 # for each other for ever. Two threads leave room for six more processes.
 THREADS = 2
-DAY_MS = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class ClientStore:
     def open(cls, uri: str, experiment: str) -> ClientStore:
         """The experiment of that name; made where there is none."""
         with mlflow_errors(uri):
-            return cls(uri, experiment, _experiment(client_of(uri), experiment))
+            return cls(uri, experiment, experiment_at(client_of(uri), experiment))
 
     @functools.cached_property
     def client(self) -> MlflowClient:
@@ -173,26 +171,6 @@ class ClientStore:
         """Nothing: the server looks after its own indices."""
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
-    """Number of the experiment; made where there is none of that name."""
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            number = client.create_experiment(name)
-        except MlflowException:  # another process was faster
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-        else:
-            found = client.get_experiment(number)
-            for key, value in keys.EXPERIMENT_TAGS.items():
-                client.set_experiment_tag(number, key, value)
-    check_active(name, found.lifecycle_stage)
-    return str(found.experiment_id)
-
-
 def _log(client: MlflowClient, run_id: str, run: RunData, stamp: int) -> None:
     """Sends metrics, parameters and tags in as few calls as MLflow allows."""
     from mlflow.entities import Metric, Param, RunTag
@@ -217,61 +195,3 @@ def _log(client: MlflowClient, run_id: str, run: RunData, stamp: int) -> None:
             params=params[b : b + keys.PARAMS_A_CALL],
             tags=run_tags[b : b + keys.TAGS_A_CALL],
         )
-
-
-def delete_dead_runs(client: MlflowClient, experiment_id: str) -> int:
-    """Deletes runs whose writer is gone; their number."""
-    count = 0
-    for run in pages(client, [experiment_id], "attributes.status = 'RUNNING'"):
-        tags = run.data.tags
-        if keys.RUN_KEY in tags and is_dead(tags, run.info.start_time):
-            client.set_terminated(run.info.run_id, "KILLED")
-            client.delete_run(run.info.run_id)
-            count += 1
-    return count
-
-
-def writer() -> str:
-    """host:pid:start of this process; a pid that was given anew has another start."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
-
-
-def is_dead(tags: dict[str, str], start_ms: int) -> bool:
-    """Whether the process that was writing a run is gone.
-
-    One on another host, or one that left no name, counts as gone after a day.
-    """
-    host, _, rest = tags.get(keys.WRITER, "").rpartition(":")[0].rpartition(":")
-    born = tags.get(keys.WRITER, "").rpartition(":")[2]
-    if host != socket.gethostname() or not rest.isdigit():
-        return time.time() * 1000 - start_ms > DAY_MS
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return _started(int(rest)) != born
-
-
-def _started(pid: int) -> str:
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return "0"
-
-
-def pages(client: MlflowClient, experiment_ids: Sequence[str], text: str) -> Iterator[Any]:
-    """Every active run that a filter finds."""
-    token = None
-    while True:
-        found = client.search_runs(
-            list(experiment_ids),
-            text,
-            max_results=5000,
-            page_token=token,
-            order_by=["attributes.run_id"],
-        )
-        yield from found
-        token = found.token
-        if not token:
-            return

@@ -17,27 +17,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from gdlab.analysis import endings, parameters, ranking, tables
+from gdlab.analysis import parameters, ranking, tables, wording
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.numbers import written
 from gdlab.analysis.ranking import Ranking, Standing
-from gdlab.tracking import aggregate, describe, keys, views
+from gdlab.tracking import aggregate, describe, keys, summary, view, views
 from gdlab.tracking.aggregate import Gathered
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
 from gdlab.tracking.records import Parts
+from gdlab.tracking.summary import is_number
 
 if TYPE_CHECKING:
     from gdlab.tracking.store import Store
     from gdlab.types import Records
 
 STATE = "gdlab.launches"  # tag of an experiment: what its views and its note are made of
-SHOWN_ROWS = 20
-DRAWN = ("loss", "grad_norm")
-LINES = 7  # of the summary's figure, where no number tells them apart
-MANY_LINES = 40
 ANSWERS = 12
 MOST = 1000  # aggregate runs of a sweep; its table has all settings
 MANY = 500  # runs, from which on the store's indices are looked at
@@ -135,14 +131,14 @@ class Closing:
         # Standings by the group that gathered their curves.
         standings = {int(self.gathered.group[jobs[s.members[0]]]): s for s in found.standings}
         if len(self.params) > 1:
-            line = ranking.line(found)
+            line = wording.line(found)
             bands = dict(self.gathered.quantiles())
             runs = self._aggregates(standings, bands) if self.seeds else []
             runs.append(self._summary(line, found, standings, bands))
             self.store.write(runs, force=True)
         else:
             name = describe.run_name(self.params[0], ["seed"])
-            line = f"{name}: {ranking.answer(found.problems[0])}"
+            line = f"{name}: {wording.answer(found.problems[0])}"
         if not self.seeds and len(self.params) > 1:
             ids = {jobs[k]: s.rank for s in found.standings for k in s.members}
             self.store.set_metric(keys.RANK, {self.ids[i]: rank for i, rank in ids.items()})
@@ -202,7 +198,7 @@ class Closing:
                     start_ms=now,
                     end_ms=now,
                     note=f"**Median of {n:,} runs that differ in their starts; `_q10` and "
-                    f"`_q90` are quantiles.** {ranking.answer(own.problems[0])}",
+                    f"`_q90` are quantiles.** {wording.answer(own.problems[0])}",
                 )
             )
         return runs
@@ -231,11 +227,16 @@ class Closing:
         table = ranking.table(found)
         files: dict[str, bytes] = {}
         if self.artifacts:
-            if picture := self._figure(standings, bands):
+            if picture := summary.figure(
+                self.gathered, standings, bands, self.over, self.seeds, f"sweep {self.sweep}"
+            ):
                 files["curves.png"] = picture
             files["table.csv"] = tables.csv(table).encode()
             files["table.md"] = tables.markdown(table).encode()
-        text = self._report(line, table, counts)
+        ends = list(self.gathered.ends.values())
+        text = summary.report(
+            line, table, ends, len(self.params), self.failed, self.command, self.pooled
+        )
         source = describe.picture_link(self.summary_id, "curves.png")
         note = f"{text}\n\n![curves]({source})" if "curves.png" in files else text
         if self.artifacts:
@@ -255,58 +256,6 @@ class Closing:
             note=note[: keys.TAG_LENGTH],
         )
 
-    def _report(self, line: str, table: pd.DataFrame, counts: Counter[str]) -> str:
-        ends = list(self.gathered.ends.values())
-        words = ", ".join(f"{n:,} {status}" for status, n in counts.most_common())
-        failed = f", {self.failed:,} failed" if self.failed else ""
-        parts = [
-            f"**{line}**",
-            f"{len(self.params):,} runs: {words}{failed}.",
-            tables.markdown(table.head(SHOWN_ROWS)),
-        ]
-        if len(table) > SHOWN_ROWS:
-            parts.append(f"The best {SHOWN_ROWS} of {len(table):,}; table.csv has all.")
-        parts += ["What was reached:", tables.markdown(endings.points(ends).head(SHOWN_ROWS))]
-        if self.pooled:
-            parts.append(
-                "Every recorded step of every run: "
-                '`pandas.read_parquet("records")` in this run\'s artifacts.'
-            )
-        return "\n\n".join([*parts, f"Again: `{self.command}`"])
-
-    def _figure(
-        self, standings: Mapping[int, Standing], bands: Mapping[int, Mapping[str, np.ndarray]]
-    ) -> bytes | None:
-        """Median curves and bands; three curves stand for each choice: its quantiles."""
-        from gdlab.figures import curves, style
-
-        by = self.over[0] if len(self.over) == 1 else "choice"
-        value = {g: s.params.get(by) for g, s in standings.items()}
-        order = sorted(standings, key=lambda g: standings[g].rank)
-        order = [g for g in order if np.isfinite(standings[g].loss)] or order
-        some = order[:LINES]
-        if by != "choice" and all(_is_number(v) for v in value.values()):
-            whole = sorted(order, key=lambda g: value[g] or 0)
-            some = [whole[i] for i in aggregate.thinned(np.arange(len(whole)), MANY_LINES)]
-        parts = []
-        for g in some:
-            grid, longest = self.gathered.grids[g], max(e.steps for e in standings[g].endings)
-            points = min(int(np.searchsorted(grid, longest)) + 1, len(grid))
-            words = " ".join(written(standings[g].params.get(k)) for k in self.over) or "all"
-            label = value[g] if _is_number(value[g]) else words
-            for q in range(3) if self.seeds else range(1):
-                part = {name: _drawable(bands[g][name][q, :points]) for name in DRAWN}
-                parts.append(
-                    pd.DataFrame({"run_id": f"{g}/{q}", "step": grid[:points], by: label, **part})
-                )
-        whole_table = pd.concat(parts, ignore_index=True)
-        if not whole_table["loss"].notna().any() or whole_table["step"].max() < 1:
-            return None
-        figure = curves.curve_figure(
-            whole_table, by=by if self.over else None, values=DRAWN, quantiles=(0.0, 1.0)
-        )
-        return style.rendered(figure, "png", dpi=150, title=f"sweep {self.sweep}")
-
     def _present(self, line: str, complete: bool) -> None:
         """The experiment's note and views."""
         tags = self.store.tags()
@@ -320,7 +269,7 @@ class Closing:
         single = len(self.params) == 1
         lines = [v["line"] for v in launches.values()]
         note = "\n".join([lines[0], "", *(f"- before: {text}" for text in lines[1:])])
-        self.store.tag({STATE: json.dumps(launches), keys.NOTE: note[: views.LIMIT]})
+        self.store.tag({STATE: json.dumps(launches), keys.NOTE: note[: view.LIMIT]})
         if single and not self.study and any(v["jobs"] > 1 for v in launches.values()):
             return  # the views stay those of the last sweep
         seen = [self.swept] if not self.study else [v["swept"] for v in launches.values()]
@@ -335,36 +284,11 @@ class Closing:
             every=views.condition(role=keys.RUN, sweep=self.sweep) if medians else "",
             medians=medians,
             shares=self.populations,
-            numeric=[k for k in swept if all(_is_number(p.get(k)) for p in self.params)],
+            numeric=[k for k in swept if all(is_number(p.get(k)) for p in self.params)],
             has_eta=all("schedule.eta" in p for p in self.params),
             logarithms=self.seeds or not self.large,
-            ranges=self._ranges(),
+            ranges=self.gathered.ranges(summary.DRAWN),
         )
-
-    def _ranges(self) -> dict[str, tuple[float, float]]:
-        """log10 of what charts show: up to ten times the start, where a descent diverged."""
-        if all(end.status != "diverged" for end in self.gathered.ends.values()):
-            return {}
-        ranges = {}
-        for name in DRAWN:
-            values = self.gathered.curves[name]
-            seen = values[np.isfinite(values) & (values > 0)]
-            first = values[:, 0][np.isfinite(values[:, 0])]
-            if len(seen) and (first > 0).any():
-                low = max(float(np.log10(seen.min())), -16.0)
-                ranges[name] = (low - 0.3, float(np.log10(first.max())) + 1)
-        return ranges
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _drawable(values: np.ndarray) -> np.ndarray:
-    """Cut off far above where the curve began: a descent that diverges would flatten the rest."""
-    if not np.isfinite(values[0]):
-        return np.full(len(values), np.nan)
-    return np.minimum(values, 1e3 * max(abs(values[0]), 1e-3))
 
 
 def _import_figures() -> None:

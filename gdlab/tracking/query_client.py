@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from gdlab.tracking import client, keys
+from gdlab.tracking import keys
+from gdlab.tracking.client import THREADS
 from gdlab.tracking.connect import client_of, mlflow_errors
 from gdlab.tracking.histories import Triples, frame
+from gdlab.tracking.leftovers import pages
 
 
 class ClientQueries:
@@ -24,7 +26,7 @@ class ClientQueries:
         if study not in self._found:
             with mlflow_errors(self.uri):
                 all_of = list(self.client.search_experiments())
-                runs = client.pages(
+                runs = pages(
                     self.client,
                     [experiment.experiment_id for experiment in all_of],
                     "attributes.status = 'FINISHED'",
@@ -81,7 +83,7 @@ class ClientQueries:
             found = self.client.get_metric_history(run_id, name)
             return [(run_id, metric.step, metric.value) for metric in found]
 
-        with mlflow_errors(self.uri), ThreadPoolExecutor(client.THREADS) as pool:
+        with mlflow_errors(self.uri), ThreadPoolExecutor(THREADS) as pool:
             histories = pool.map(one, [run_id for run_id in ids if run_id in code])
             return frame([row for history in histories for row in history], code)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,12 @@ import numpy as np
 
 from gdlab.errors import UsageError
 from gdlab.tracking import files, insert, keys
-from gdlab.tracking.address import artifact_root, shown, sqlite_path
-from gdlab.tracking.client import delete_dead_runs
-from gdlab.tracking.connect import check_active, client_of, mlflow_errors
+from gdlab.tracking.address import shown
+from gdlab.tracking.connect import client_of, mlflow_errors
 from gdlab.tracking.database import Database
+from gdlab.tracking.experiment import experiment_in, tag_experiment
 from gdlab.tracking.keys import RunData
+from gdlab.tracking.leftovers import delete_dead_runs
 from gdlab.tracking.provenance import user
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class SqlStore:
     @classmethod
     def open(cls, database: Database, experiment: str) -> SqlStore:
         """The experiment of that name; made where there is none."""
-        number, root = _experiment(database, experiment)
+        number, root = experiment_in(database, experiment)
         return cls(database, experiment, number, root)
 
     @property
@@ -212,7 +212,7 @@ class SqlStore:
 
     def tag(self, tags: Mapping[str, str]) -> None:
         with self.database.connect() as connection:
-            _tag(self.database, connection, int(self.experiment_id), tags)
+            tag_experiment(self.database, connection, int(self.experiment_id), tags)
 
     def tags(self) -> dict[str, str]:
         rows = self.database.rows(
@@ -244,50 +244,3 @@ def _named(run: RunData, run_id: str) -> RunData:
         tags={keys.RUN_KEY: run.run_id, **run.tags},
         note=run.note.replace(run.run_id, run_id),  # its pictures are found by that id
     )
-
-
-def _experiment(database: Database, name: str) -> tuple[str, str]:
-    """Number and artifact root of the experiment; made where there is none of that name."""
-    folder = sqlite_path(database.uri).parent if database.is_sqlite else Path.cwd()
-    select = database.sql(
-        "select experiment_id, artifact_location, lifecycle_stage from experiments "
-        "where name = ? and workspace = 'default'"
-    )
-    with database.connect() as connection:
-        # Shows at once whether the store can be written.
-        connection.execute("begin immediate" if database.is_sqlite else "begin")
-        rows = connection.execute(select, (name,)).fetchall()
-        if not rows:
-            now = int(time.time() * 1000)
-            made = connection.execute(
-                database.sql(
-                    "insert into experiments (name, workspace, lifecycle_stage, creation_time, "
-                    "last_update_time) values (?, 'default', 'active', ?, ?) "
-                    "on conflict (workspace, name) do nothing returning experiment_id"
-                ),
-                (name, now, now),
-            ).fetchall()
-            for (number,) in made:
-                connection.execute(
-                    database.sql(
-                        "update experiments set artifact_location = ? where experiment_id = ?"
-                    ),
-                    (f"{artifact_root(folder / 'mlruns')}/{number}", number),
-                )
-                _tag(database, connection, number, keys.EXPERIMENT_TAGS)
-            rows = connection.execute(select, (name,)).fetchall()
-        connection.execute("commit")
-    (number, root, stage), *_ = rows
-    check_active(name, stage)
-    return str(number), root
-
-
-def _tag(database: Database, connection: Any, number: int, tags: Mapping[str, str]) -> None:
-    for key, value in tags.items():
-        connection.execute(
-            database.sql(
-                "insert into experiment_tags (key, value, experiment_id) values (?, ?, ?) "
-                "on conflict (key, experiment_id) do update set value = excluded.value"
-            ),
-            (key, value, number),
-        )

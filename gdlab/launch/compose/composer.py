@@ -10,35 +10,13 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from gdlab.errors import UsageError
 from gdlab.launch.compose.context import Context
-from gdlab.launch.compose.overrides import Parser, is_choice_of_name, is_simple, touches_hydra
+from gdlab.launch.compose.job import KEPT, Job, JobReader
+from gdlab.launch.compose.overrides import is_simple
 from gdlab.launch.compose.parts import RESOLVER, Part, Path, copied, linked
-
-# So many combinations of choices are kept at once; each takes about 10 kB.
-KEPT = 2048
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job's overrides, taken apart.
-
-    Attributes:
-        parsed: all of them, as typed.
-        values: those that set values.
-        context: those that choose from groups and are left to Hydra.
-        exchanged: the others that choose, as the parts that their files put in place.
-        choices: what those others choose, by group.
-    """
-
-    parsed: list[Override]
-    values: list[Override]
-    context: Context
-    exchanged: tuple[Part, ...]
-    choices: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -62,14 +40,10 @@ class FastComposer:
 
     def __init__(self, loader: Any, master: DictConfig) -> None:
         self.loader, self.master = loader, master
-        self.parse = Parser()
         self.fallbacks = 0  # jobs that Hydra's own loader composed
-        # As they were typed: an item may hold an interpolation, which reading it would resolve.
-        self._typed: Any = OmegaConf.to_container(master.hydra.overrides.hydra, resolve=False)
-        self._groups: dict[str, bool] = {}
-        self._contexts: dict[tuple[str, ...], Context] = {}
-        self._rests: dict[tuple[int, tuple[Path, ...]], Part] = {}
-        self._combined: dict[tuple[int, ...], Combined] = {}
+        self.reader = JobReader(loader, master)
+        self._rests: dict[tuple[Context, tuple[Path, ...]], Part] = {}
+        self._combined: dict[tuple[Context | Part, ...], Combined] = {}
 
     def full(self, overrides: Sequence[str]) -> DictConfig:
         """What `load_sweep_config(master, overrides)` returns: the job's and Hydra's own node."""
@@ -109,7 +83,7 @@ class FastComposer:
 
     def choices(self, overrides: Sequence[str]) -> dict[str, Any]:
         """What is chosen of each group of the app (Hydra's own groups among them)."""
-        job = self._taken_apart(overrides)
+        job = self.reader.read(overrides)
         return job.context.choices | job.choices
 
     def in_job(self, overrides: Sequence[str], num: int) -> DictConfig:
@@ -126,14 +100,6 @@ class FastComposer:
         with read_write(cfg.hydra.runtime), open_dict(cfg.hydra.runtime):
             cfg.hydra.runtime.output_dir = os.path.abspath(where)
         return cfg
-
-    def group_exists(self, name: str) -> bool:
-        """Whether the app has a group of choices of that name."""
-        if name not in self._groups:
-            config_name = self.master.hydra.job.config_name
-            found = self.loader.get_group_options(name, None, config_name, self._typed)
-            self._groups[name] = bool(found)
-        return self._groups[name]
 
     def _each(
         self, jobs: Sequence[Sequence[str]], compose: Callable[[Sequence[str], int], Any]
@@ -153,7 +119,7 @@ class FastComposer:
         of_full: Callable[[DictConfig], DictConfig],
     ) -> DictConfig:
         try:
-            cfg = short(self._taken_apart(overrides))
+            cfg = short(self.reader.read(overrides))
             # Resolvers with a cache (the time of day) answer all jobs alike.
             OmegaConf.copy_cache(from_config=self.master, to_config=cfg)
             return cfg
@@ -161,43 +127,6 @@ class FastComposer:
             pass  # whatever it was, Hydra's own loader finds it again and says it its own way
         self.fallbacks += 1
         return of_full(self.loader.load_sweep_config(self.master, list(overrides)))
-
-    def _taken_apart(self, overrides: Sequence[str]) -> Job:
-        parsed = [self.parse(line) for line in overrides]
-        if any(touches_hydra(o) or o.is_sweep_override() for o in parsed):
-            raise _OnlyHydraError
-        choosing = [o for o in parsed if self._is_choice(o)]
-        values = [o for o in parsed if not any(o is c for c in choosing)]
-        simple = {o.key_or_group: o for o in choosing if is_choice_of_name(o)}
-        rest = [o for o in choosing if simple.get(o.key_or_group) is not o]
-        if len(simple) + len(rest) == len(choosing) and not _overlap(simple, rest):
-            context = self._context(rest)
-            parts = {group: context.part(group, str(o.value())) for group, o in simple.items()}
-            exchanged = {group: part for group, part in parts.items() if part is not None}
-            if len(exchanged) < len(parts):
-                # What cannot be exchanged is Hydra's; the others may not be exchangeable any more.
-                context = self._context([o for o in choosing if o.key_or_group not in exchanged])
-                again = {g: context.part(g, str(simple[g].value())) for g in exchanged}
-                exchanged = {g: part for g, part in again.items() if part is not None}
-                if len(exchanged) < len(again):
-                    context, exchanged = self._context(choosing), {}
-            chosen = {group: str(simple[group].value()) for group in exchanged}
-            return Job(parsed, values, context, tuple(exchanged.values()), chosen)
-        return Job(parsed, values, self._context(choosing), (), {})
-
-    def _is_choice(self, o: Override) -> bool:
-        """As `hydra._internal.defaults_list.Overrides` decides it."""
-        return not isinstance(o._value, dict) and self.group_exists(o.key_or_group)
-
-    def _context(self, choosing: Sequence[Override]) -> Context:
-        lines = tuple(str(o.input_line) for o in choosing)
-        if lines not in self._contexts:
-            if len(self._contexts) >= KEPT:
-                self._contexts.clear()
-                self._rests.clear()  # both by the identity of contexts and parts
-                self._combined.clear()
-            self._contexts[lines] = Context(self.loader, self.master, lines)
-        return self._contexts[lines]
 
     def _exchanged(self, job: Job, cfg: DictConfig) -> DictConfig:
         for part in job.exchanged:
@@ -231,8 +160,10 @@ class FastComposer:
 
     def _rest(self, context: Context, places: tuple[Path, ...]) -> Part:
         """The context without Hydra's node and with nothing in these places."""
-        key = id(context), places
+        key = context, places
         if key not in self._rests:
+            if len(self._rests) >= KEPT:
+                self._rests.clear()
             cfg = without_hydra(context.fresh())
             for place in places:
                 node: Any = cfg
@@ -245,7 +176,7 @@ class FastComposer:
         return self._rests[key]
 
     def _combine(self, job: Job) -> Combined:
-        key = id(job.context), *map(id, job.exchanged)
+        key: tuple[Context | Part, ...] = (job.context, *job.exchanged)
         if key not in self._combined:
             rest = self._rest(job.context, tuple(part.where for part in job.exchanged))
             plain = copied(rest.plain)
@@ -269,7 +200,7 @@ class FastComposer:
     def _plain_config(self, overrides: Sequence[str]) -> dict[str, Any] | None:
         """`plain` where each value replaces an untyped leaf; None elsewhere."""
         try:
-            job = self._taken_apart(overrides)
+            job = self.reader.read(overrides)
         except Exception:
             return None  # the long way finds the same error, or none
         base = self._combine(job)
@@ -289,7 +220,7 @@ class FastComposer:
     def _asks_hydra(self, overrides: Sequence[str]) -> bool:
         """Whether a resolver that may read Hydra's node takes part in the configuration."""
         try:
-            job = self._taken_apart(overrides)
+            job = self.reader.read(overrides)
         except Exception:
             return False  # composing fails, too
         # Values, not lines: a line may be written with escapes, as `$\{hydra\:job.num\}`.
@@ -305,18 +236,6 @@ class FastComposer:
             return OmegaConf.to_container(without_hydra(cfg), resolve=True)  # type: ignore[return-value]
         finally:
             HydraConfig.instance().cfg = before
-
-
-class _OnlyHydraError(Exception):
-    """Overrides of Hydra's own node, or sweeps: what only Hydra's loader composes."""
-
-
-def _overlap(simple: dict[str, Override], rest: Sequence[Override]) -> bool:
-    """Whether a group is chosen twice, or one lies inside another."""
-    names = [*simple, *(o.key_or_group for o in rest)]
-    return any(a != b and (a + "/").startswith(b + "/") for a in simple for b in names) or any(
-        o.key_or_group in simple for o in rest
-    )
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:

@@ -9,13 +9,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, suggest
 from gdlab.launch import config
 from gdlab.launch.compose import FastComposer
 from gdlab.launch.grid.axes import Axis, Grid, axis_of, zipped
 from gdlab.launch.grid.points import Empty, read
 from gdlab.launch.grid.presence import joined
-from gdlab.registry import suggest
 
 
 def plan(
@@ -72,7 +71,7 @@ def _check_columns(keys: Sequence[str], composer: FastComposer, said: str) -> No
     master = composer.master
     groups = {str(group).replace("/", ".") for group in master.hydra.runtime.choices}
     for key in keys:
-        if key.startswith("+") or composer.group_exists(key.partition("@")[0]):
+        if key.startswith("+") or composer.reader.group_exists(key.partition("@")[0]):
             continue
         parents = [key[:i] for i, letter in enumerate(key) if letter == "."]
         if any(parent in groups for parent in parents):

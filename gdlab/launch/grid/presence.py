@@ -20,10 +20,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gdlab.errors import UsageError
+from gdlab.errors import UsageError, suggest
 from gdlab.launch.compose import FastComposer
 from gdlab.launch.grid.axes import WALKED, Axis, Row
-from gdlab.registry import suggest
 
 
 def joined(axes: Sequence[Axis], composer: FastComposer, fixed: Sequence[str] = ()) -> list[Axis]:
@@ -82,7 +81,7 @@ class _Group:
         start = self.group + "="
         for line in row:
             if line.startswith(start):
-                return str(self.composer.parse(line).value())
+                return str(self.composer.reader.parse(line).value())
         return self.default
 
     def _keys_of(self, choice: str) -> frozenset[str] | None:
