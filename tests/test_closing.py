@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdlab.analysis import ranking
+from gdlab.analysis import ranking, wording
 from gdlab.cli.main import main
 from gdlab.errors import UsageError
 from gdlab.tracking import aggregate, keys, query, read
@@ -334,7 +334,7 @@ def test_the_terminal_and_the_ui_say_the_same(capsys, folder: Path, words: list[
     (jobs,) = [i for i, line in enumerate(lines) if re.match(r"\d+ jobs: ", line)]
     said = [line for line in lines[jobs + 1 :] if not line.startswith(" ") and "failed" not in line]
     assert said
-    assert ranking.sentences(ranking.rank_runs(read.load("gdlab"))) == said
+    assert wording.sentences(ranking.rank_runs(read.load("gdlab"))) == said
     assert experiment_tags()[keys.NOTE].splitlines()[0] == ". ".join(said)
     # The UI's rows, in the order of the leaderboard, are the terminal's.
     board = view("leaderboard")
