@@ -21,6 +21,8 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
+# As in a terminal, also where the tests run behind `&` or `nohup`.
+HEARD = ["env", "--default-signal=INT,TERM"]
 GDLAB = str(Path(sys.executable).with_name("gdlab"))
 FLAGS = [
     "--no-sandbox",
@@ -110,7 +112,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     large = ["steps=30", "tracking.experiment=large", "tracking.metrics=[loss]"]
     gdlab(folder, *rosenbrock, *large, "schedule.eta=0.001,0.002", "seed=range(2500)")
     process = subprocess.Popen(
-        [GDLAB, "ui", "few", "port=5230"],
+        [*HEARD, GDLAB, "ui", "few", "port=5230"],
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
@@ -223,7 +225,7 @@ def test_five_thousand_runs_open_within_ten_seconds(lab: Lab) -> None:
 def test_a_port_in_use_and_a_store_without_runs(lab: Lab) -> None:
     port = lab.url.rpartition(":")[2]
     process = subprocess.Popen(
-        [GDLAB, "ui", f"port={port}"],
+        [*HEARD, GDLAB, "ui", f"port={port}"],
         cwd=lab.folder,
         stdout=subprocess.PIPE,
         text=True,

@@ -32,6 +32,8 @@ def main() -> NoReturn:
     for number in CALLED:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _on_signal)
+    signal.signal(signal.SIGALRM, _on_alarm)
+    sys.unraisablehook = _on_ignored
     stopped = False
     try:
         from gdlab.cli.main import main as command_line
@@ -55,7 +57,7 @@ def main() -> NoReturn:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    if not _working:  # nothing has begun that would need an end
+    if not _working or _is_importing_jax():  # nothing has begun that would need an end
         _say(CALLED[number])
         os._exit(128 + number)
     _caught.append(number)
@@ -63,6 +65,23 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
     _say(f"{CALLED[number]} again, ended at once; {KEPT}")
     os._exit(128 + number)
+
+
+def _is_importing_jax() -> bool:
+    """Whether an exception would be thrown through jaxlib's C++ code, which aborts the process."""
+    return bool(getattr(getattr(sys.modules.get("jax"), "__spec__", None), "_initializing", False))
+
+
+def _on_ignored(ignored: sys.UnraisableHookArgs) -> None:
+    """An interrupt that came in a callback, where nothing can be raised, comes again."""
+    if _caught and ignored.exc_type is KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(ignored)
+
+
+def _on_alarm(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:
