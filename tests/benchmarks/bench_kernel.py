@@ -1,4 +1,4 @@
-"""The fused kernel: ns a step and lane on one core, beside the loop that does nothing else.
+"""The fused kernel: CPU ns a step and lane on one core, beside the loop that does nothing else.
 
 Run: taskset -c 0 python tests/benchmarks/bench_kernel.py exact|fast [bare], or --write: all of them
 into results/benchmarks/kernel.md. The bare loop runs with XLA's own options.
@@ -50,13 +50,13 @@ def bare(x, eta, gaps):
 
 
 def best(call) -> float:
-    """The least of at least five times, and of as many as fit in two seconds."""
+    """The least CPU seconds of at least five times, and of as many as fit in two."""
     jax.block_until_ready(call())
     seconds: list[float] = []
     while len(seconds) < 5 or sum(seconds) < 2:
-        began = time.perf_counter()
+        began = time.process_time()
         jax.block_until_ready(call())
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
     return min(seconds)
 
 

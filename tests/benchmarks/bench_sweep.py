@@ -6,6 +6,7 @@ Run: python tests/benchmarks/bench_sweep.py [--jobs 1000] [--usual 20] [--large]
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from gdlab.numerics import cores
 
@@ -20,15 +22,20 @@ HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "results" / "benchmarks"
 
 
-def timed(command: list[str], folder: str, **env: str) -> tuple[float, float]:
-    """Wall seconds and peak memory (GB) of a command that must succeed."""
-    import os
+class Cost(NamedTuple):
+    """What a command took: wall seconds, CPU seconds (user + system), and its peak memory in GB."""
 
+    wall: float
+    cpu: float
+    memory: float
+
+
+def timed(command: list[str], folder: str) -> Cost:
+    """What a command costs that must succeed."""
     began = time.perf_counter()
     child = subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -36,29 +43,28 @@ def timed(command: list[str], folder: str, **env: str) -> tuple[float, float]:
     _, status, usage = os.wait4(child.pid, 0)
     if status:
         raise SystemExit(output.decode())
-    return time.perf_counter() - began, usage.ru_maxrss / 2**20
+    cpu = usage.ru_utime + usage.ru_stime
+    return Cost(time.perf_counter() - began, cpu, usage.ru_maxrss / 2**20)
 
 
-def usual(jobs: int, *extra: str) -> float:
-    """Seconds of the usual way, on a store that exists."""
+def usual(jobs: int, *extra: str) -> Cost:
+    """The usual way, on a store that exists."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("usual_way.py", "usual_way.yaml"):
             shutil.copy(HERE / "usual_way" / name, folder)
         command = [sys.executable, "usual_way.py", "-m"]
         timed([*command, "seed=0", "steps=100"], folder)
-        return timed([*command, f"seed=range({jobs})", *extra], folder)[0]
+        return timed([*command, f"seed=range({jobs})", *extra], folder)
 
 
-def gdlab(jobs: int, *extra: str, again: bool = False) -> tuple[float, float, float]:
-    """Seconds and GB of a fused sweep on a fresh store, and seconds of typing it again."""
+def gdlab(jobs: int) -> tuple[Cost, Cost]:
+    """A fused sweep on a fresh store, and the same typed again."""
     with tempfile.TemporaryDirectory() as folder:
         grid = ["init=uniform", "init.low=-2", "init.high=2", f"seed=range({jobs})"]
         program = str(Path(sys.executable).parent / "gdlab")
         command = [program, "-q", "-m", "objective=rosenbrock", "schedule.eta=0.001", "steps=1000"]
-        command += [*grid, *extra]
-        seconds, memory = timed(command, folder)
-        resumed = timed(command, folder)[0] if again else float("nan")
-        return seconds, memory, resumed
+        command += grid
+        return timed(command, folder), timed(command, folder)
 
 
 def main() -> None:
@@ -70,28 +76,23 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep the table in results/benchmarks")
     args = parser.parse_args()
 
-    rows = []
-    slow = usual(args.usual)
-    rows.append(("usual way (Hydra -m, optax, MLflow)", args.usual, slow, slow / args.usual, None))
+    rows = [("usual way (Hydra -m, optax, MLflow)", args.usual, usual(args.usual))]
     if args.joblib:
-        seconds = usual(args.usual, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-        rows.append(
-            ("usual way, joblib on 2 cores", args.usual, seconds, seconds / args.usual, None)
-        )
+        cost = usual(args.usual, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+        rows.append(("usual way, joblib on 2 cores", args.usual, cost))
     for jobs in (args.jobs, 10_000) if args.large else (args.jobs,):
-        seconds, memory, resumed = gdlab(jobs, again=True)
-        rows.append(("gdlab -m", jobs, seconds, seconds / jobs, memory))
-        rows.append(("gdlab -m, typed again", jobs, resumed, resumed / jobs, None))
-    base = rows[0][3]
+        first, again = gdlab(jobs)
+        rows += [("gdlab -m", jobs, first), ("gdlab -m, typed again", jobs, again)]
+    base = rows[0][2].cpu / args.usual
     lines = [
-        "| way | jobs | seconds | ms a job | peak GB | times faster a job |",
-        "|---|---|---|---|---|---|",
+        "| way | jobs | CPU seconds | ms a job | seconds | peak GB | times less CPU a job |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, jobs, seconds, each, memory in rows:
-        shown = "" if memory is None else f"{memory:.2f}"
-        cells = [name, f"{jobs:,}", f"{seconds:.2f}", f"{1000 * each:.2f}", shown]
-        lines.append(f"| {' | '.join([*cells, f'{base / each:.0f}'])} |")
-    cpu = next(
+    for name, jobs, cost in rows:
+        each = cost.cpu / jobs
+        cells = [name, f"{jobs:,}", f"{cost.cpu:.2f}", f"{1000 * each:.2f}", f"{cost.wall:.2f}"]
+        lines.append(f"| {' | '.join([*cells, f'{cost.memory:.2f}', f'{base / each:.0f}'])} |")
+    processor = next(
         (
             x.split(":")[1].strip()
             for x in Path("/proc/cpuinfo").read_text().splitlines()
@@ -107,7 +108,7 @@ def main() -> None:
             "",
             *lines,
             "",
-            f"{cpu}, {cores()} cores; {made}.",
+            f"{processor}, {cores()} cores; {made}.",
             "Made by `python tests/benchmarks/bench_sweep.py --usual 10 --large --joblib --write`.",
             "",
         ]
