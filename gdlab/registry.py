@@ -35,6 +35,20 @@ MAKES = {
     "method": "a gdlab.Method",
     "probe": "a function",
 }
+# What optax has and gdlab has not: kind -> name -> the reason.
+_FLAT = "x is one flat vector"
+REFUSED: dict[str, dict[str, str]] = {
+    "method": {
+        "optax/muon": f"orthogonalises matrices, and {_FLAT}, which optax would give to adam",
+        "optax/galore": f"projects the gradients of matrices, and {_FLAT}",
+        "optax/dpsgd": "clips the gradient of each example; an objective here has one gradient",
+        "optax/optimistic_adam": "optax has given it up; take optax/optimistic_adam_v2",
+        "optax/lookahead": "descends with fast and slow parameters; a descent here has one x",
+    },
+    "schedule": {
+        "optax/join_schedules": "takes functions, which a configuration cannot hold",
+    },
+}
 _factories: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in ROOMS}
 
 

@@ -501,7 +501,8 @@ def test_a_combination_costs_no_composition(own: Any) -> None:
     loader, master, _ = own
     composer = FastComposer(loader, master)
     groups = ("objective", "schedule", "method")
-    choices = [[f"{g}={c.name}" for c in config.choices(g)] for g in groups]
+    named = [[c.name for c in config.choices(g) if "/" not in c.name] for g in groups]
+    choices = [[f"{g}={name}" for name in names] for g, names in zip(groups, named, strict=True)]
     jobs = [list(job) for job in itertools.product(*choices)]
     assert len(jobs) > 2000
     found = composer.plain_all(jobs)

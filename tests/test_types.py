@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optax_cases
 import pytest
 
 import gdlab
 from gdlab import registry
 
-NEEDED = {"point": {"x": [1.0, 1.0]}}  # what a factory does not do without
+# What a factory does not do without.
+NEEDED: dict[str, dict[str, Any]] = {"point": {"x": [1.0, 1.0]}} | optax_cases.NEEDED
 
 
 def held() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -165,10 +166,18 @@ def _list(args: list[str], screen: Screen) -> int:
         found = (
             config.studies() if kind in ("studies", "study") else config.choices(KINDS[str(kind)])
         )
-        screen.table([(c.name, c.words) for c in found], (str(kind), ""))
+        rows = [(c.name, c.words) for c in found]
+        screen.table(rows if plural else _with_folders(str(kind), rows), (str(kind), ""))
         if not plural:
             screen.say()
     return 0
+
+
+def _with_folders(kind: str, rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The rows, with those of a folder as one: `optax/...`."""
+    folders = Counter(name.partition("/")[0] for name, _ in rows if "/" in name)
+    own = [row for row in rows if "/" not in row[0]]
+    return own + [(f"{f}/...", f"{n} more: gdlab list {kind}") for f, n in folders.items()]
 
 
 def _show(args: list[str], screen: Screen) -> int:

@@ -35,11 +35,17 @@ def folder(name: str) -> Path:
 
 
 def choices(group: str) -> list[Choice]:
-    """What `group=` takes: the files in `conf/`, and what imported modules registered."""
+    """What `group=` takes: the files in `conf/`, and what imported modules registered.
+
+    A choice in a folder of its own has its name before it: `optax/lion`.
+    """
     if group == "probe":
         return _probes() + _registered(group)
-    files = sorted((folder("conf") / group).glob("*.yaml"))
-    found = [Choice(f.stem, _first_comment(f)) for f in files]
+    place = folder("conf") / group
+    files = sorted(place.rglob("*.yaml"), key=lambda f: (len(f.parts), f))
+    found = [
+        Choice(f.relative_to(place).with_suffix("").as_posix(), _first_comment(f)) for f in files
+    ]
     return found + (_registered(group) if group in registry.ROOMS else [])
 
 

@@ -16,9 +16,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
+from gdlab import registry
 from gdlab.errors import UsageError, suggest
 from gdlab.launch.vocabulary import FACTORIES, Vocabulary, study_names
 
+LIBRARY = "optax"  # whose rules are choices of `method` and `schedule`, as optax/NAME
 MANY = "gdlab -m makes a sweep of them, and a list is written in brackets"
 
 
@@ -33,7 +35,8 @@ def checked(lines: Sequence[str], name: str = "config", sweep: bool = False) -> 
         UsageError: a line is not in Hydra's grammar, or names no key or no choice.
     """
     parser = OverridesParser.create()
-    return Overrides([_parsed(line, parser) for line in lines], Vocabulary(name), sweep).lines()
+    parsed = with_library_names([_parsed(line, parser) for line in lines], parser)
+    return Overrides(parsed, Vocabulary(name), sweep).lines()
 
 
 class Overrides:
@@ -101,6 +104,8 @@ class Overrides:
         if o.is_sweep_override() and not self.sweep:
             raise UsageError(f"{line}: is more than one value: {MANY}")
         for choice in _values(o, known):
+            if reason := registry.REFUSED.get(group, {}).get(choice):
+                raise UsageError(f"{group}={choice}: {reason}")
             if choice not in known and "$" not in choice:
                 raise UsageError(f"{group}={choice}: no such {group}; {suggest(choice, known)}")
 
@@ -181,6 +186,25 @@ def check_complete(cfg: Mapping[str, Any], name: str = "config") -> None:
             raise UsageError(
                 f"{group}={cfg[group]}: takes a choice of {group}, as {group}={default}"
             )
+
+
+def with_library_names(parsed: Sequence[Override], parser: OverridesParser) -> list[Override]:
+    """`method=optax method.name=lion` as `method=optax/lion`: the name is part of the choice."""
+    found = list(parsed)
+    for group in registry.REFUSED:
+        whole = [o for o in found if o.key_or_group == group and o._value == LIBRARY]
+        if not whole:
+            continue
+        names = [o for o in found if o.key_or_group == f"{group}.name"]
+        if not names:
+            raise UsageError(
+                f"{group}={LIBRARY}: which one? {group}={LIBRARY} {group}.name=NAME; "
+                f"gdlab list {group} has them all"
+            )
+        values = ",".join(f"{LIBRARY}/{value}" for value in _values(names[-1], []))
+        line = _parsed(f"{group}={values}", parser)
+        found = [line if o is whole[-1] else o for o in found if o not in names]
+    return found
 
 
 def _parsed(line: str, parser: OverridesParser) -> Override:

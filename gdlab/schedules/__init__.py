@@ -1,7 +1,8 @@
 """How far a step goes: schedules, one family a file.
 
 Open loop (sizes known beforehand, data for the compiled program): constant, decay, horizon,
-long_steps. Closed loop (optax transformations): chebyshev, exact, backtracking, polyak, adaptive.
+long_steps, and optax's own. Closed loop (optax transformations): chebyshev, exact, backtracking,
+polyak, adaptive.
 """
 
 from gdlab.schedules.adaptive import adgd, barzilai_borwein
@@ -12,6 +13,7 @@ from gdlab.schedules.decay import exponential, inverse_time, step_decay
 from gdlab.schedules.exact import exact
 from gdlab.schedules.horizon import cosine, polynomial
 from gdlab.schedules.long_steps import long_steps, silver
+from gdlab.schedules.optax_rules import optax
 from gdlab.schedules.polyak import polyak
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "exponential",
     "inverse_time",
     "long_steps",
+    "optax",
     "polyak",
     "polynomial",
     "silver",
