@@ -10,6 +10,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "lars": {"learning_rate": 0.1},
     "rprop": {"learning_rate": 0.001},
     "madgrad": {"learning_rate": 0.01},
+    "prodigy": {"estim_lr0": 0.01},
     "schedule_free": {"learning_rate": 0.01},
     "sgd": {"momentum": 0.9},
     "reduce_on_plateau": {"patience": 2},

@@ -70,5 +70,5 @@ def is_choice_of_name(o: Override) -> bool:
         o.type is OverrideType.CHANGE
         and o.package is None
         and isinstance(value, str)
-        and re.fullmatch(r"[\w-]+", value) is not None
+        and re.fullmatch(r"[\w-]+(/[\w-]+)*", value) is not None
     )
