@@ -33,7 +33,8 @@ OWNERS = {
     "hydra": {"launch", "cli", "hydra_plugins"},
     "omegaconf": {"launch", "cli", "hydra_plugins"},
     "rich": {"cli"},
-    "jax": {"numerics", "objectives", "methods", "schedules", "probes", "runner", "critical"},
+    "jax": {"numerics", "objectives", "methods", "schedules", "inits", "probes"}
+    | {"runner", "critical"},
     "optax": {"types", "methods", "schedules", "runner"},  # types: for annotations alone
 }  # fmt: skip
 SAME = {"jaxlib": "jax", "mlflow_skinny": "mlflow", "mpl_toolkits": "matplotlib"}

@@ -17,7 +17,10 @@ import gdlab
 from gdlab import registry
 
 # What a factory does not do without.
-NEEDED: dict[str, dict[str, Any]] = {"point": {"x": [1.0, 1.0]}} | optax_cases.NEEDED
+NEEDED: dict[str, dict[str, Any]] = {
+    "point": {"x": [1.0, 1.0]},
+    "file": {"path": "starts.csv"},
+} | optax_cases.NEEDED
 
 
 def held() -> dict[str, Any]:

@@ -74,6 +74,9 @@ def build(config: Mapping[str, Any]) -> Built:
         if own := _code_of(registry.factories("probe")[probe]):
             params[f"code.probe.{probe}"] = own
             tracing.check_probe(probe, made["objective"])
+    if content := getattr(made["init"], "digest", None):
+        with blamed(f"init={params['init.name']}"):
+            params["code.init"] = content()
     key = _hash(params)
     objective, schedule, method = made["objective"], made["schedule"], made["method"]
     try:
