@@ -151,3 +151,64 @@ def curvature(view: StepView) -> Float[Array, ""]:
 def x_norm(view: StepView) -> Float[Array, ""]:
     """Euclidean norm |x_t|."""
     return jnp.sqrt(jnp.sum(view.x**2))
+
+
+@registry.probe
+def smallest_eigenvalue(view: StepView) -> Float[Array, ""]:
+    """Smallest eigenvalue of the Hessian at x_t; below 0 some direction leads down from there."""
+    eigenvalues = lane_by_lane(lambda h: jnp.linalg.eigvalsh(h))
+    return eigenvalues(jax.hessian(view.f)(view.x))[0]
+
+
+@registry.probe
+def effective_dimension(view: StepView) -> Float[Array, ""]:
+    """Directions that bear the curvature: (sum |l_i|)^2 / sum l_i^2, l_i eigenvalues at x_t."""
+    eigenvalues = lane_by_lane(lambda h: jnp.linalg.eigvalsh(h))
+    size = jnp.abs(eigenvalues(jax.hessian(view.f)(view.x)))
+    return jnp.sum(size) ** 2 / jnp.sum(size**2)
+
+
+@registry.probe
+def alignment(view: StepView) -> Float[Array, ""]:
+    """|g'v|/|g|, v the eigenvector of the Hessian's largest eigenvalue: 1 along it, 0 across."""
+    top = lane_by_lane(lambda h: jnp.linalg.eigh(h)[1][:, -1])
+    g = view.grad * unit(jnp.sum(view.grad**2))
+    v = top(jax.hessian(view.f)(view.x))
+    return jnp.abs(jnp.sum(g * v)) / jnp.sqrt(jnp.sum(g**2))
+
+
+@registry.probe
+def update_norm(view: StepView) -> Float[Array, ""]:
+    """Length of the step, |u|."""
+    one = unit(jnp.sum(view.update**2))
+    return jnp.sqrt(jnp.sum((view.update * one) ** 2)) / one
+
+
+@registry.probe
+def decrease_ratio(view: StepView) -> Float[Array, ""]:
+    """Actual over predicted decrease, (f(x + u) - f(x))/g'u: 1 where f is a plane along u."""
+    after = view.f(view.x + view.update)
+    return (after - view.value) / jnp.sum(view.grad * view.update)
+
+
+@registry.probe
+def armijo(view: StepView) -> Float[Array, ""]:
+    """1 where the step decreases f sufficiently, f(x + u) <= f(x) + 1e-4 g'u, else 0."""
+    after = view.f(view.x + view.update)
+    enough = view.value + 1e-4 * jnp.sum(view.grad * view.update)
+    return (after <= enough).astype(view.value.dtype)
+
+
+@registry.probe
+def wolfe(view: StepView) -> Float[Array, ""]:
+    """1 where the slope has flattened enough (strong Wolfe), |g(x + u)'u| <= 0.9 |g'u|, else 0."""
+    after = jnp.sum(jax.grad(view.f)(view.x + view.update) * view.update)
+    before = jnp.sum(view.grad * view.update)
+    return (jnp.abs(after) <= 0.9 * jnp.abs(before)).astype(view.value.dtype)
+
+
+@registry.probe
+def local_smoothness(view: StepView) -> Float[Array, ""]:
+    """Change of the gradient over the length of the step, |g(x + u) - g(x)|/|u|: at most L."""
+    change = jax.grad(view.f)(view.x + view.update) - view.grad
+    return jnp.sqrt(jnp.sum(change**2) / jnp.sum(view.update**2))
