@@ -19,7 +19,7 @@ def curvature(at: Seen) -> float:
     return float(at["u"] @ at["H"] @ at["u"] / (at["u"] @ at["u"]))
 
 
-EXPECTED: dict[str, Callable[[Seen], float]] = {
+EXPECTED: dict[str, Callable[[Seen], Any]] = {
     "sharpness": lambda at: np.linalg.eigvalsh(at["H"])[-1],
     "smallest_eigenvalue": lambda at: np.linalg.eigvalsh(at["H"])[0],
     "effective_dimension": lambda at: (
