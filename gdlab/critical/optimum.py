@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from gdlab.critical.enclosures import Enclosures
 from gdlab.types import Objective
 
-NARROW = 1e-9
+NARROW = 1e-12
 DIGITS = 1e-10  # to which a fact is trusted when it says that a point is not global
 NEAR = 1e-6  # distance, relative to its length, at which a point is a known one
 
