@@ -193,6 +193,7 @@ def computing() -> Iterator[None]:
             jax.numpy_rank_promotion("allow"),
             jax.debug_nans(False),
             jax.debug_infs(False),
+            jax.disable_jit(False),
         ):
             stack.enter_context(setting)
         yield

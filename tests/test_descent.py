@@ -584,6 +584,18 @@ def test_a_memory_that_floats_do_not_hold_is_seen_as_it_was(kind) -> None:
     np.testing.assert_allclose(record.slope[:-1], slope, rtol=1e-9)
 
 
+def test_a_switch_that_turns_compilation_off_is_not_ours() -> None:
+    """Under JAX_DISABLE_JIT=1 the loops of a block ran in Python, and failed."""
+    jax.config.update("jax_disable_jit", True)
+    try:
+        record = gdlab.descend(
+            make("objective", "booth"), [3.0, 3.0], schedule=make("schedule", "backtracking")
+        )
+    finally:
+        jax.config.update("jax_disable_jit", False)
+    assert record.status == "converged"
+
+
 def sharpness_aware(opaque: bool) -> Any:
     ascent = optax.chain(optax.contrib.normalize(), optax.sgd(0.05))
     return optax.contrib.sam(optax.sgd(0.01), ascent, sync_period=2, opaque_mode=opaque)

@@ -623,6 +623,46 @@ def test_a_gradient_is_held_against_f(f: Z, at: float, right: bool, d: int) -> N
     assert ("not that of f" in v.note) != right
 
 
+@jax.custom_jvp
+def rise_of_square(z: Any) -> Any:
+    return 2 * z
+
+
+rise_of_square.defjvp(lambda p, t: (2 * p[0], -2 * t[0]))
+
+
+@jax.custom_jvp
+def bent(z: Any) -> Any:
+    """z^2 with its own gradient, whose derivative is another's."""
+    return z**2
+
+
+bent.defjvp(lambda p, t: (p[0] ** 2, rise_of_square(p[0]) * t[0]))
+
+
+@pytest.mark.parametrize("d", [4, 40, 600])
+def test_a_hessian_is_held_against_the_gradient(d: int) -> None:
+    objective = Objective(lambda x: 1e-4 * bent(x[0]) + 10 * jnp.sum(x[1:] ** 2), d)
+    (v,) = judge(objective, np.zeros((1, d)), "converged", certified=False)
+    assert not v.stable or v.kind == "minimum"
+    assert "not that of f" in v.note or v.kind == "minimum"
+
+
+@pytest.mark.parametrize(
+    "undefined",
+    [lambda a: jnp.exp(a) - jnp.exp(a), lambda a: a * a - a * a],
+)
+def test_what_overflows_may_be_no_number(undefined: Z) -> None:
+    """f = x^2 + 5 x^3, since inf - inf is filled in; not x^2."""
+
+    def f(data: Mapping[str, Any], x: Any) -> Any:
+        filled_in = jnp.isnan(undefined(data["a"]))
+        return x[0] ** 2 + jnp.where(filled_in, 5 * x[0] ** 3, 0.0)
+
+    proof = prune(Objective(f, 1, {"a": np.float64(1e200)}), np.array([[-4.0, 4.1]]), seconds=2)
+    assert not proof.complete
+
+
 def test_a_proof_settles_what_rounding_does_not() -> None:
     """Eigenvalues 2e10 and 2: the smaller one is within the rounding error of the other."""
     f = Objective(

@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from gdlab import registry
 from gdlab.critical.cycles import periods
 from gdlab.critical.rules import CRITICAL
 from gdlab.critical.verdict import judge
-from gdlab.types import Facts, Objective, Verdict
+from gdlab.types import CriticalPoints, Facts, Objective, Verdict
 
 MINIMUM, MAXIMUM, DEGENERATE = "minimum", "maximum", "degenerate"
 PLATEAU, NOWHERE = "plateau", "not_critical"
@@ -97,6 +98,15 @@ GLOBAL = [
          is_global=True),
     Case("cancelled", lambda x: (1e12 + well(x[0]) + 1e-5 * (x[0] - 1) ** 2) - 1e12, [-1.0],
          MINIMUM, (PLATEAU, NOWHERE, DEGENERATE), f_star=0.0, is_global=False),
+    *(Case(f"cancelled, {lift:g}", lambda x, a=lift: (a + well(x[0]) + 1e-10 * x[0]) - a, [1.0],
+           MINIMUM, f_star=-1e-10, is_global=False) for lift in (1e3, 1e6, 1e7)),
+    Case("cancelled, steep",
+         lambda x: (1e12 + 1e7 * well(x[0]) + 2.5e-5 * (x[0] - 1) ** 2) - 1e12, [-1.0], MINIMUM,
+         f_star=0.0, is_global=False, gtol=1.0),
+    *(Case(f"filled by {name}", lambda x, hole=hole: (x[0] + 1) ** 2 * (x[0] - 2) ** 2
+           + jnp.where(hole(x[0]), 5.0, 0.0), [-1.0], MINIMUM, f_star=0.0, is_global=False)
+      for name, hole in (("isnan", lambda z: jnp.isnan(jnp.sqrt(z - 0.5))),
+                         ("isfinite", lambda z: ~jnp.isfinite(jnp.log(z))))),
     Case("lifted", lambda x: 1e8 + well(x[0]) + 1e-3 * (x[0] - 1) ** 2, [-0.99975], MINIMUM,
          f_star=1e8, is_global=False, gtol=1e-3),
     Case("least squares", lambda x: (x[0] * x[1] - 0.3) ** 2, [0.5, 0.6], DEGENERATE,
@@ -132,6 +142,8 @@ ROUGH = [
     Case("max - 2 min",
          lambda x: jnp.maximum(x[0] ** 2, x[1] ** 2) - 2 * jnp.minimum(x[0] ** 2, x[1] ** 2),
          ORIGIN, "rough"),
+    *(Case(f"|x_1^2 - the others|, d = {d}", lambda x: jnp.abs(x[0] ** 2 - jnp.sum(x[1:] ** 2)),
+           [0.0] * d, "rough") for d in (3, 10, 20, 150)),
     Case("|xy|", lambda x: jnp.abs(x[0] * x[1]) + x[0] ** 2, ORIGIN, "rough"),
     Case("|x^2 - y^2| beside a stiff direction",
          lambda x: jnp.abs(x[0] ** 2 - x[1] ** 2) + 1e6 * x[2] ** 2, [0.0, 0.0, 0.0], "rough"),
@@ -213,6 +225,32 @@ ROUGH = [
     Case("Rosenbrock, 1e6", lambda x: 1e6 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2, [1.0, 1.0],
          MINIMUM),
 ]  # fmt: skip
+
+
+def test_a_cone_may_lie_between_all_directions() -> None:
+    """f = -|x|^2 within 0.6 degrees of a line that no sampled direction meets."""
+
+    def f(x: Any) -> Any:
+        along, across = x[0] + 0.309336 * x[1], x[1] - 0.309336 * x[0]
+        return jnp.where(across**2 < 1e-4 * along**2, -1.0, 1.0) * (x[0] ** 2 + x[1] ** 2)
+
+    case = Case("cone", f, ORIGIN, "rough", (MINIMUM,))
+    assert_honest(verdict_of(case), case)
+
+
+def test_an_inventory_has_one_lowest_value() -> None:
+    """Both minima of the inventory are f_star to 1e-10; they differ by 0.004."""
+
+    def f(x: Any) -> Any:
+        return 1e8 + well(x[0]) + 1e-3 * (x[0] - 1) ** 2
+
+    low = brentq(lambda x: 4 * x * (x * x - 1) + 2e-3 * (x - 1), -1.1, -0.9, xtol=1e-15)
+    x = np.array([[low], [1.0]])
+    known = CriticalPoints(x, np.array([float(f([low])), 1e8]), np.array([0, 0]))
+    objective = Objective(f, 1, facts=Facts(f_star=1e8, critical_points=known))
+    upper, lowest = judge(objective, x, "converged", 1e-2)
+    assert (upper.reached, upper.is_global) == (0, None)
+    assert (lowest.reached, lowest.is_global) == (1, True)
 
 
 @pytest.mark.parametrize("case", GLOBAL + ROUGH, ids=lambda case: case.name)

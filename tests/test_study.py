@@ -162,6 +162,11 @@ def test_sweeps_are_combined_as_hydra_does_and_the_user_wins(place: Path) -> Non
         ({"odd.yaml": "sweeps: {a: [x], a: [y]}\n"}, "odd", "a is there twice"),
         ({"lone.yaml": YAML}, "lone", "lone.py is missing beside lone.yaml"),
         ({"half.yaml": YAML, "half.py": "QUESTION = 1\n"}, "half", "lacks claims, table, figures"),
+        (
+            {"half.yaml": YAML, "half.py": "QUESTION = 1\nclaims = table = len\nfigures = {}\n"},
+            "half",
+            "figures takes a function",
+        ),
     ],
 )
 def test_what_is_no_study_is_said_in_one_line(
@@ -174,7 +179,7 @@ def test_what_is_no_study_is_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-PY = "QUESTION = claims = table = figures = None\n"
+PY = "QUESTION = claims = table = figures = len\n"
 
 
 @pytest.mark.parametrize(

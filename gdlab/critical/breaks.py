@@ -144,6 +144,7 @@ def breaks_along(
         wrong = none.copy()
         if ruled:
             wrong = contradicts(value, ahead, scale, np.abs(here_f))
+            wrong |= bends_otherwise(ahead, np.einsum("mkd,kd->mk", along, u), scale, steepest)
     rough = none.copy()
     i = np.flatnonzero(suspect & ~jump & ~kink)
     if len(i):  # does the Hessian change at once, by as much?
@@ -188,6 +189,31 @@ def contradicts(
             seen = seen & (wrong[r] > 0.1 * most + 1e3 * EPS * size[:, None] / step**order)
         out |= np.any(seen & (wrong[near] > 0.3 * wrong[far]), axis=1)
     return out
+
+
+def bends_otherwise(
+    ahead: dict[float, np.ndarray],
+    said: Float[np.ndarray, "m k"],
+    scale: Float[np.ndarray, " m"],
+    steepest: Float[np.ndarray, " m"],
+) -> Bool[np.ndarray, " m"]:
+    """Whether the gradient changes otherwise than the Hessian says, in some direction and by the
+    same at two distances: the derivative of a derivative rule may be wrong alone.
+
+    Args:
+        ahead: slopes as in `contradicts`.
+        said: u'Hu in each direction.
+        steepest: largest |g| that was seen.
+    """
+    wrong, seen = {}, True
+    for r in (FAR, WIDE):
+        rise, fall = np.split(ahead[r], 2, axis=1)
+        step = r * scale[:, None]
+        bent, says = (rise + fall) / (2 * step), said[:, : rise.shape[1]]
+        wrong[r] = np.abs(bent - says)
+        most = np.maximum(np.abs(bent), np.abs(says))
+        seen = seen & (wrong[r] > 0.1 * most + 1e3 * EPS * steepest[:, None] / step)
+    return np.asarray(np.any(seen & (np.abs(wrong[FAR] - wrong[WIDE]) < 0.1 * wrong[FAR]), axis=1))
 
 
 def _largest(a: Float[np.ndarray, "m k"]) -> Float[np.ndarray, " m"]:

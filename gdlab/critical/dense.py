@@ -180,7 +180,8 @@ def _global(
     out: list[bool | None] = [None] * len(points)
     i = np.flatnonzero(whole & np.isin(kinds, ("minimum", "degenerate")))
     size = np.abs(p.eigenvalues[i])
-    size[size <= evidence.error[i, None]] = np.inf
+    # Where signs were read in scaled variables, a soft eigenvalue lies below a stiff one's error.
+    size[(size <= evidence.error[i, None]) & ~evidence.scaled[i, None]] = np.inf
     rise = size.min(axis=1, initial=np.inf) * scale[i] ** 2
     rise = np.where(np.isfinite(rise), rise, np.abs(p.value[i]))
     low = judge_global(

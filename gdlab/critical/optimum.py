@@ -17,8 +17,9 @@ from jaxtyping import Float, Int
 from gdlab.critical.enclosures import Enclosures
 from gdlab.types import Objective
 
-NARROW = 1e-9
+NARROW = 1e-12
 DIGITS = 1e-10  # to which a fact is trusted when it says that a point is not global
+SAME = 1e-14  # values of an inventory that are equal but for rounding
 NEAR = 1e-6  # distance, relative to its length, at which a point is a known one
 
 
@@ -87,7 +88,10 @@ def judge_global(
             listed[mine] = _nearest(facts.minimizers, x[mine], NEAR * scale[mine]) >= 0
         known = facts.critical_points
         if known is not None:
-            at_floor = known.value <= stars[mine[0]] + DIGITS * abs(stars[mine[0]])
+            floor, star = known.value.min(initial=np.inf), stars[mine[0]]
+            # The lowest point of an inventory is global, and what equals it to rounding.
+            at_floor = known.value <= floor + SAME * abs(floor)
+            at_floor &= floor <= star + DIGITS * abs(star)
             listed[mine] |= (reached[mine] >= 0) & at_floor[reached[mine]]
     star = stars[asked]
     pad = np.maximum(off[asked], np.spacing(np.abs(x[asked]).max(axis=1)))[:, None]

@@ -19,6 +19,7 @@ from gdlab.types import Objective
 
 DISTANCES = (2e-4, 1e-4, 5e-5)  # of the gradients, relative to the point's length
 NEAR = (1e-9, 1e-10, 1e-11, 1e-12)
+TILT = 0.2  # of directions near an axis
 LINEAR = 1e-3  # departure from a linear gradient, relative to the Hessian's norm
 
 
@@ -46,8 +47,7 @@ def replace_noise(
     noise = evidence.rounding.max(axis=1, initial=0.0) >= 0.1 * largest
     noise |= _unconfirmed(at, p, points, scale)
     noise &= np.isfinite(p.value) & ~evidence.constant
-    # No axes: along one, the other coordinates would stay where their slopes are noise.
-    u = directions(p.x.shape[1], axes=0)
+    u = _off_axes(p.x.shape[1])
     for k in np.flatnonzero(noise):
         found = _linear(at, p.x[k], int(points[k]), float(scale[k]), u)
         if found is None:
@@ -59,6 +59,19 @@ def replace_noise(
         evidence.value_error[k] = evidence.rounding[k] = error
         replaced[k] = True
     return replaced
+
+
+def _off_axes(d: int) -> Float[np.ndarray, "k d"]:
+    """Directions of no symmetry, and some near axes: in many dimensions no random one lies there,
+    where |x_1^2 - sum x_i^2| has another Hessian. None is an axis itself: along one, the other
+    coordinates would stay where their slopes are noise."""
+    slanted = directions(d, axes=0)
+    if d == 1:
+        return slanted
+    axes = np.eye(d)[np.linspace(0, d - 1, min(d, 16)).astype(int)]
+    near = axes + TILT * pattern(d)
+    near /= norm(near)[:, None]
+    return np.concatenate([slanted, near, -near])
 
 
 def _unconfirmed(

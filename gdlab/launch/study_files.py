@@ -214,4 +214,7 @@ def _module(name: str, path: Path) -> ModuleType:
     missing = [key for key in ("QUESTION", "claims", "table", "figures") if key not in vars(module)]
     if missing:
         raise UsageError(f"{path}: lacks {', '.join(missing)}; see experiments/textbook.py")
+    for key in ("claims", "table", "figures"):  # before the runs, not after them
+        if not callable(getattr(module, key)):
+            raise UsageError(f"{path}: {key} takes a function; see experiments/textbook.py")
     return module

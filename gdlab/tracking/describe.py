@@ -64,7 +64,7 @@ def in_words(record: Record, still: str | None = None) -> str:
     steps = f"{record.steps:,} steps"
     verdict = record.verdict
     if record.status == "diverged":
-        return f"diverged: step {record.steps:,} is the first that is not finite"
+        return f"diverged: {record.ending or f'step {record.steps:,} is the first not finite'}"
     gradient = f"gradient norm {record.final('grad_norm'):.1e}"
     if verdict is None:
         return f"{record.status}{where}; {steps}; {gradient}"

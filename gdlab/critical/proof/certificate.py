@@ -109,7 +109,8 @@ def explained(verdict: Verdict, found: Examined, k: int) -> Verdict:
     note, sound = "", verdict.stable
     if found.level[k] > SMOOTH:
         note = f"numerical: f may have {WORDS[found.level[k]]} here"
-        sound = sound and not found.excess[k]
+        # In one dimension both sides were looked at; in more, a cone may lie between directions.
+        sound = sound and not found.excess[k] and len(verdict.x) == 1
     elif found.none[k] and found.rules:
         rules = ", ".join(found.rules)
         note = f"f has no critical point here: its derivative rule ({rules}) is not that of f"

@@ -56,7 +56,8 @@ class Enclosure:
             data: arrays with a leading axis of boxes, in the order of `names`; None: the
                 objective's own.
         """
-        return self._run(self.program.f, lo, hi, data)
+        # Levels also keep what may be undefined from being asked whether it is a number.
+        return self._run(self.program.f, lo, hi, data, levels=not self.program.smooth)
 
     def g(
         self, lo: Float[np.ndarray, "B d"], hi: Float[np.ndarray, "B d"], data: Boxes = None

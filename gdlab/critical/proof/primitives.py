@@ -151,8 +151,7 @@ def apply(eqn: Any, inputs: list[Interval]) -> list[Interval]:
     if name in COUNTING and np.asarray(inputs[0].lo).dtype.kind in "iu":
         return [_counted(eqn, inputs)]
     if name in ("eq", "ne") and eqn.invars[0] is eqn.invars[1]:  # asks whether it is a number
-        number = np.broadcast_to(~np.isnan(inputs[0].lo), inputs[0].shape)
-        return [iv.exact(number if name == "eq" else ~number)]
+        return [_is_number(inputs[0]) if name == "eq" else UNARY["not"](_is_number(inputs[0]))]
     if name in BINARY:
         return [BINARY[name](*ranked(inputs))]
     if name in UNARY:
@@ -200,6 +199,15 @@ def apply(eqn: Any, inputs: list[Interval]) -> list[Interval]:
     if name == "iota":
         return [iv.exact(np.asarray(eqn.primitive.bind(**params))[None])]
     raise NotCertifiable(name)
+
+
+def _is_number(a: Interval) -> Interval:
+    """Whether a = a: undecided where a is unbounded, as inf - inf is."""
+    lo, hi = np.asarray(a.lo), np.asarray(a.hi)
+    if lo.dtype.kind != "f":
+        return iv.exact(np.ones_like(lo, bool))
+    sure = np.isfinite(lo) & np.isfinite(hi) | (lo == hi)
+    return Interval(sure, ~(np.isnan(lo) & np.isnan(hi)))
 
 
 def _counted(eqn: Any, inputs: list[Interval]) -> Interval:
