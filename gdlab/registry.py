@@ -192,13 +192,23 @@ def build(kind: str, name: str, params: Mapping[str, Any], **context: Any) -> An
 def check(key: str, value: Any, hint: Any) -> Any:
     """`value` as the type `hint`; raises a `UsageError` that names the key and what it takes."""
     try:
-        return _adapter(hint).validate_python(value)
+        found = _adapter(hint).validate_python(value)
     except ValidationError as error:
         takes = "; ".join(dict.fromkeys(item["msg"] for item in error.errors()))
         takes = takes.replace("Input should be", "takes").replace(
             ", unable to parse string as a number", ""
         )
         raise UsageError(f"{key}={value}: {takes}") from None
+    if _became_a_number(value, found):
+        raise UsageError(f"{key}={value}: takes a number, not true or false")
+    return found
+
+
+def _became_a_number(given: Any, found: Any) -> bool:
+    """Whether True was taken for 1, alone or in a list."""
+    if isinstance(given, list | tuple) and isinstance(found, list | tuple):
+        return any(_became_a_number(a, b) for a, b in zip(given, found, strict=False))
+    return isinstance(given, bool) and isinstance(found, int | float) and found is not given
 
 
 @functools.lru_cache

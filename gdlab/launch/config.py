@@ -109,6 +109,11 @@ def explained(error: Exception, overrides: Sequence[str]) -> UsageError | None:
     if isinstance(error, UsageError):
         return error
     frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        for line in overrides:
+            key, _, value = line.partition("=")
+            if key.startswith("hydra.") and value and error.filename.startswith(value):
+                return UsageError(f"{line}: {error.strerror}; takes a folder that can be made")
     origin = Path(frames[-1].filename).parts if frames else ()
     kind = type(error).__module__.partition(".")[0]
     if kind not in HYDRA and not (isinstance(error, Exception) and set(HYDRA) & set(origin)):

@@ -64,6 +64,10 @@ class Overrides:
 
     def _line(self, o: Override) -> str:
         line, key = str(o.input_line), o.key_or_group
+        if not key:
+            raise UsageError(f"{line}: lacks a key; an override is KEY=VALUE, as steps=100")
+        if key == "hydra" and o.is_delete():
+            raise UsageError(f"{line}: Hydra needs its own node; set keys of it, hydra.KEY=VALUE")
         if key == "hydra" or o.is_hydra_override():
             return line
         if key == "experiment":
