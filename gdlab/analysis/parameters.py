@@ -18,10 +18,10 @@ Params = Mapping[str, Any]
 
 # Every parameter is one of these, or lies in one of the groups; whatever else a table of runs
 # has is a result. Where a result has a parameter's name, the parameter is `params.<name>`.
-TOP = ("seed", "precision", "numerics")
+TOP = ("seed", "precision", "numerics", "verdict")
 GROUPS = ("objective", "init", "method", "schedule", "oracle", "stop", "record", "code", "params")
 # Said elsewhere in other words, or of no consequence for a number.
-SILENT = ("numerics", "schedule.log10_eta")
+SILENT = ("numerics", "verdict", "schedule.log10_eta")
 MISSING = object()  # a key that a run does not have, unlike one whose value is null
 
 
@@ -30,7 +30,7 @@ def role(key: str) -> Role:
 
     - `problem`: everything of the objective. A loss is compared on one problem only.
     - `pair`: starts and seeds of any kind. All choices get the same ones.
-    - `silent`: how a run is recorded.
+    - `silent`: how a run is recorded and judged.
     - `choice`: the rest: method, schedule, budget, precision.
     """
     group, _, last = key.rpartition(".")

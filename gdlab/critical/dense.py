@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gdlab.critical.breaks import WRONG, find_breaks
-from gdlab.critical.derivatives import Derivatives
+from gdlab.critical.derivatives import Derivatives, Expansion
 from gdlab.critical.enclosures import Enclosures
 from gdlab.critical.evidence import Evidence, coordinate_units, weigh
 from gdlab.critical.flat import fading
@@ -25,7 +25,7 @@ from gdlab.critical.secants import replace_noise
 from gdlab.critical.short import CLOSE, NEARBY, judge_short, portions, stopped_short
 from gdlab.types import Objective, Verdict
 
-RESTS = 1e-6  # distance to the root as `CLOSE`, where the descent had come down to the rounding of its gradient
+RESTS = 1e-6  # as `CLOSE`, where the descent had come down to the rounding of its gradient
 SMALL = 1e3  # a gradient is small up to this many times the descent's tolerance
 
 
@@ -41,13 +41,15 @@ def judge_dense(
     """Verdicts from whole Hessians, on the given points of x."""
     ends = x[points]
     scale = scales(objectives, at.owner[points], ends)
-    before = norm(at.gradients(ends, points)[1])
+    value, g = at.gradients(ends, points)
+    before = norm(g)
     out: list[Any] = [None] * len(points)
     open_ = np.flatnonzero((status[points] == "budget") & (before > gtol[points]))
     for part in portions(open_, x.shape[1]):
-        here = (ends[part], *at.hessians(ends[part], points[part]))
+        H = at.hessians(ends[part], points[part])[2]
+        here = Expansion(ends[part], value[part], g[part], H)
         short = stopped_short(at, here, points[part], scale[part])
-        here, part = tuple(a[short] for a in here), part[short]
+        here, part = here.rows(short), part[short]
         small = before[part] <= SMALL * gtol[points[part]]
         judged = judge_short(at, objectives, here, points[part], small, scale[part])
         for k, verdict in zip(part, judged, strict=True):
@@ -83,7 +85,7 @@ def _polish_and_judge(
     small = before <= SMALL * gtol
     p, evidence = _polished(at, enclosures, ends, points, scale, small)
     replaced = replace_noise(at, objectives[0], p, evidence, points, scale)
-    breaks = find_breaks(at, objectives[0], p.x, p.value, p.g, p.H, points, scale)
+    breaks = find_breaks(at, objectives[0], Expansion(p.x, p.value, p.g, p.H), points, scale)
     breaks.hessian &= ~replaced
     moved = norm(p.x - ends)
     arrived = (status == "converged") | (before <= gtol)

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gdlab.critical.breaks import WORDS, WRONG, find_breaks
-from gdlab.critical.derivatives import EPS, Derivatives, pattern
+from gdlab.critical.derivatives import EPS, Derivatives, Expansion, pattern
 from gdlab.critical.polish import norm
 from gdlab.types import Objective
 
@@ -88,7 +88,7 @@ def noise(
 def look(
     at: Derivatives,
     objective: Objective,
-    here: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    here: Expansion,
     points: Int[np.ndarray, " m"],
     scale: Float[np.ndarray, " m"],
 ) -> Inertia:
@@ -96,30 +96,30 @@ def look(
 
     Args:
         objective: one of those that share the program of f.
-        here: the points `[m, d]`, f `[m]`, its gradient `[m, d]` and its Hessian `[m, d, d]`.
+        here: f at the points, to second order.
         points: whose data each row is evaluated with.
         scale: length over which f changes, of each point.
     """
     x, value, g, H = here
-    m, d = x.shape
+    m = len(x)
     finite = np.isfinite(value) & np.isfinite(g).all(axis=1) & np.isfinite(H).all(axis=(1, 2))
     p = newton_step(g, H)
     known = np.isfinite(p).all(axis=1) & finite
     p = np.where(known[:, None], p, 0.0)
     length = np.where(known, norm(p), np.inf)
     eigenvalues = np.linalg.eigvalsh(np.where(finite[:, None, None], H, 0.0))
-    rough = noise(at, x, g, points, scale)
-    rough += 32 * EPS * norm(np.einsum("mij,mj->mi", np.abs(np.where(known[:, None, None], H, 0.0)), np.abs(x)))
+    rounded = np.einsum("mij,mj->mi", np.abs(np.where(known[:, None, None], H, 0.0)), np.abs(x))
+    rough = noise(at, x, g, points, scale) + 32 * EPS * norm(rounded)
     size, after = norm(g), norm(at.gradients(x + p, points)[1])
     falls = after <= np.maximum(FALLS * size, rough)
     near = known & (length <= STEP * scale)
     error = np.full(m, np.inf)
     i = np.flatnonzero(near & falls)
     if len(i):
-        error[i] = _changes(at, x[i], p[i], H[i], eigenvalues[i], rough[i], points[i], scale[i])
+        error[i] = _changes(at, here.rows(i), p[i], eigenvalues[i], rough[i], points[i], scale[i])
     with np.errstate(invalid="ignore"):
-        sure = (np.abs(eigenvalues) > SURE * error[:, None]).all(axis=1)
-    breaks = find_breaks(at, objective, x[i], value[i], g[i], H[i], points[i], scale[i])
+        sure = np.asarray((np.abs(eigenvalues) > SURE * error[:, None]).all(axis=1))
+    breaks = find_breaks(at, objective, here.rows(i), points[i], scale[i])
     broken = {
         int(k): word
         for where, word in (
@@ -142,9 +142,8 @@ def look(
 
 def _changes(
     at: Derivatives,
-    x: np.ndarray,
+    here: Expansion,
     p: np.ndarray,
-    H: np.ndarray,
     eigenvalues: np.ndarray,
     rough: np.ndarray,
     points: np.ndarray,
@@ -152,7 +151,7 @@ def _changes(
 ) -> Float[np.ndarray, " m"]:
     """Bound on the error of each eigenvalue at the critical point: rounding, and what H changes by
     to both ends of the range in which that point lies (Weyl: no eigenvalue changes by more)."""
-    d = x.shape[1]
+    x, H, d = here.x, here.H, here.x.shape[1]
     least = np.abs(eigenvalues).min(axis=1)
     with np.errstate(all="ignore"):
         loose = np.nan_to_num(rough / least, nan=np.inf)

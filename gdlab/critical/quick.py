@@ -46,18 +46,18 @@ def _judge(
     gtol: np.ndarray,
 ) -> list[Verdict]:
     scale = scales(objectives, at.owner[points], ends)
-    here = (ends, *at.hessians(ends, points))
-    size, d = norm(here[2]), ends.shape[1]
+    here = at.expand(ends, points)
+    size, d = norm(here.g), ends.shape[1]
     arrived = (status == "converged") | (size <= gtol)
     short = ~arrived & stopped_short(at, here, points, scale)
     near = np.flatnonzero(~short)
-    seen = look(at, objectives[0], tuple(a[near] for a in here), points[near], scale[near])  # type: ignore[arg-type]
+    seen = look(at, objectives[0], here.rows(near), points[near], scale[near])
     reached = known_points(objectives, at.owner[points[near]], seen.root, scale[near])
     # That a descent has arrived without having met its tolerance is for a full verdict to say.
     close = arrived[near] | (seen.length <= CLOSE * scale[near])
     out = [
         Verdict(
-            NOT_CRITICAL, ends[k], float(here[1][k]), float(size[k]), float(size[k]),
+            NOT_CRITICAL, ends[k], float(here.value[k]), float(size[k]), float(size[k]),
             method="none", note="descent had not converged; quick: not polished",
         )
         for k in range(len(ends))
@@ -68,7 +68,7 @@ def _judge(
         decided = bool(seen.decided[j] and close[j])
         why = seen.why[j] or "the descent had not met its tolerance"
         out[k] = Verdict(
-            kind if decided else UNDECIDED, ends[k], float(here[1][k]), float(size[k]),
+            kind if decided else UNDECIDED, ends[k], float(here.value[k]), float(size[k]),
             float(size[k]), index if decided else None,
             eigenvalues=seen.eigenvalues[j] if np.isfinite(seen.error[j]) else None,
             eigenvalue_error=float(seen.error[j]) if np.isfinite(seen.error[j]) else 0.0,

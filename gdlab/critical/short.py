@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gdlab.critical.breaks import WORDS, find_breaks
-from gdlab.critical.derivatives import EPS, Derivatives
+from gdlab.critical.derivatives import EPS, Derivatives, Expansion
 from gdlab.critical.inertia import look, newton_step, noise
 from gdlab.critical.optimum import known_points
 from gdlab.critical.polish import norm
@@ -27,7 +27,6 @@ CLOSE = 1e-9  # distance to the root, relative to the point's length, at which a
 MARGIN = 10.0  # H may change by so much on the way to a root that is that close
 NOISE = 100.0  # and the gradient's rounding error may be so much larger there
 BYTES = 2**26  # of Hessians at a time
-Here = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def portions(which: Int[np.ndarray, " m"], d: int) -> Iterator[Int[np.ndarray, " p"]]:
@@ -39,7 +38,7 @@ def portions(which: Int[np.ndarray, " m"], d: int) -> Iterator[Int[np.ndarray, "
 
 def stopped_short(
     at: Derivatives,
-    here: Here,
+    here: Expansion,
     points: Int[np.ndarray, " m"],
     scale: Float[np.ndarray, " m"],
 ) -> Bool[np.ndarray, " m"]:
@@ -49,18 +48,18 @@ def stopped_short(
     not finite has to be looked at.
 
     Args:
-        here: the end points `[m, d]`, f `[m]`, its gradient `[m, d]` and its Hessian `[m, d, d]`.
+        here: f at the end points, to second order.
     """
-    x, value, g, H = here
-    finite = np.isfinite(value) & np.isfinite(H).all(axis=(1, 2))
-    most = MARGIN * norm(H) * CLOSE * scale + NOISE * noise(at, x, g, points, scale)
-    return finite & (norm(g) > most)
+    finite = np.isfinite(here.value) & np.isfinite(here.H).all(axis=(1, 2))
+    rough = noise(at, here.x, here.g, points, scale)
+    most = MARGIN * norm(here.H) * CLOSE * scale + NOISE * rough
+    return np.asarray(finite & (norm(here.g) > most))
 
 
 def judge_short(
     at: Derivatives,
     objectives: Sequence[Objective],
-    here: Here,
+    here: Expansion,
     points: Int[np.ndarray, " m"],
     small: Bool[np.ndarray, " m"],
     scale: Float[np.ndarray, " m"],
@@ -70,9 +69,8 @@ def judge_short(
     Args:
         small: where the gradient is small nevertheless.
     """
-    x, value, g, H = here
-    size = norm(g)
-    breaks = find_breaks(at, objectives[0], *here, points, scale)
+    x, value, size = here.x, here.value, norm(here.g)
+    breaks = find_breaks(at, objectives[0], here, points, scale)
     notes = [
         WORDS["f"] if breaks.value[k]
         else WORDS["gradient"] if breaks.gradient[k]
@@ -88,7 +86,8 @@ def judge_short(
         for k in range(len(x))
     ]  # fmt: skip
     plain = np.flatnonzero([not note for note in notes])
-    for k, note, moved in _beside(at, objectives, tuple(a[plain] for a in here), points[plain], scale[plain]):  # type: ignore[arg-type]
+    beside = _beside(at, objectives, here.rows(plain), points[plain], scale[plain])
+    for k, note, moved in beside:
         out[plain[k]] = replace(out[plain[k]], note=note, moved=moved)
     return out
 
@@ -96,7 +95,7 @@ def judge_short(
 def _beside(
     at: Derivatives,
     objectives: Sequence[Objective],
-    here: Here,
+    here: Expansion,
     points: np.ndarray,
     scale: np.ndarray,
 ) -> Iterator[tuple[int, str, float]]:
@@ -104,9 +103,8 @@ def _beside(
     found, there = _newton(at, here, points, scale)
     points, scale = points[found], scale[found]
     seen = look(at, objectives[0], there, points, scale)
-    reached = known_points(objectives, at.owner[points], there[0], scale)
-    moved = norm(there[0] - here[0][found])
-    d = there[0].shape[1]
+    reached = known_points(objectives, at.owner[points], there.x, scale)
+    moved, d = norm(there.x - here.x[found]), there.x.shape[1]
     for k, i in enumerate(found):
         index = int(seen.index[k])
         kind = "minimum" if index == 0 else "maximum" if index == d else f"saddle of index {index}"
@@ -121,27 +119,25 @@ def _beside(
 
 
 def _newton(
-    at: Derivatives, here: Here, points: np.ndarray, scale: np.ndarray
-) -> tuple[Int[np.ndarray, " k"], Here]:
-    """Plain Newton from each point: those from which it converges in the neighbourhood, and f,
-    gradient and Hessian where it ends."""
-    start, alive = here[0], np.arange(len(points))
-    ends: list[tuple[int, tuple[np.ndarray, ...]]] = []
-    now = here
+    at: Derivatives, here: Expansion, points: np.ndarray, scale: np.ndarray
+) -> tuple[Int[np.ndarray, " k"], Expansion]:
+    """Plain Newton from each point: those from which it converges in the neighbourhood, and f to
+    second order where it ends."""
+    alive, now = np.arange(len(points)), here
+    which, ends = [alive[:0]], [here.rows(alive[:0])]
     for _ in range(STEPS):
         if not len(alive):
             break
-        x, p = now[0], newton_step(now[2], now[3])
-        trial = x + p
-        keep = norm(trial - start[alive]) <= NEARBY * scale[alive]  # not where p is NaN
-        alive, trial, length = alive[keep], trial[keep], norm(p[keep])
-        now = (trial, *at.hessians(trial, points[alive]))
-        done = length <= np.maximum(CLOSE * scale[alive], 4 * EPS * norm(trial))
-        done &= np.isfinite(now[1]) & np.isfinite(now[2]).all(axis=1)
-        ends += [(int(alive[k]), tuple(a[k] for a in now)) for k in np.flatnonzero(done)]
-        alive, now = alive[~done], tuple(a[~done] for a in now)  # type: ignore[assignment]
-    ends.sort(key=lambda end: end[0])
-    if not ends:
-        none = np.zeros(0, int)
-        return none, tuple(a[none] for a in here)  # type: ignore[return-value]
-    return np.array([i for i, _ in ends]), tuple(np.stack(a) for a in zip(*(e for _, e in ends)))  # type: ignore[return-value]
+        p = newton_step(now.g, now.H)
+        trial = now.x + p
+        keep = norm(trial - here.x[alive]) <= NEARBY * scale[alive]  # not where p is NaN
+        alive, length = alive[keep], norm(p[keep])
+        now = at.expand(trial[keep], points[alive])
+        done = length <= np.maximum(CLOSE * scale[alive], 4 * EPS * norm(now.x))
+        done &= np.isfinite(now.value) & np.isfinite(now.g).all(axis=1)
+        which.append(alive[done])
+        ends.append(now.rows(done))
+        alive, now = alive[~done], now.rows(~done)
+    found = np.concatenate(which)
+    order = np.argsort(found)
+    return found[order], Expansion(*(np.concatenate(a)[order] for a in zip(*ends)))

@@ -224,6 +224,9 @@ def _provenance(runs: pd.DataFrame, uri: str) -> dict[str, str]:
             found[label] = "; ".join(values[:4]) + ("; ..." if len(values) > 4 else "")
     found["Precision"] = ", ".join(sorted(set(runs["precision"].dropna().map(str))))
     found["Numerics"] = ", ".join(sorted(set(runs["numerics"].dropna().map(str))))
+    judged = sorted(set(runs["verdict"].dropna().map(str))) if "verdict" in runs else []
+    if set(judged) - {"full"}:
+        found["Verdicts"] = ", ".join(judged)
     keys = np.sort(runs["key"].to_numpy(str))
     found["Configurations"] = f"{len(keys):,} keys, from {keys[0][:12]} to {keys[-1][:12]}"
     return found
