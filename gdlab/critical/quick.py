@@ -1,6 +1,6 @@
 """Quick verdicts: the eigenvalues of the Hessian where the descent ended, and their errors.
 
-No point is polished and nothing is proved. A kind is said where `inertia.py` decides it, with a
+No point is polished and nothing is proved. A kind is said where `kantorovich.py` decides it, with a
 margin as wide as a full verdict's `stable` asks for; else the verdict is `undecided`, and says why.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gdlab.critical.derivatives import Derivatives
-from gdlab.critical.inertia import look
+from gdlab.critical.kantorovich import look
 from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import known_points
 from gdlab.critical.polish import norm

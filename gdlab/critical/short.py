@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from gdlab.critical.breaks import WORDS, find_breaks
 from gdlab.critical.derivatives import EPS, Derivatives, Expansion
-from gdlab.critical.inertia import look, newton_step, noise
+from gdlab.critical.kantorovich import look, newton_step, noise
 from gdlab.critical.optimum import known_points
 from gdlab.critical.polish import norm
 from gdlab.critical.rules import NOT_CRITICAL

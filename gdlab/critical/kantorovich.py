@@ -24,7 +24,9 @@ from gdlab.types import Objective
 
 STEP = 1e-3  # longest Newton step that is believed, relative to the point's length
 FALLS = 0.01  # of |g|: what Newton's step leaves of it at most, above rounding
+TINY = 1e-300  # of numbers below it, digits are lost to underflow on the way
 SURE = 10.0  # how many times its error an eigenvalue must be: `stable` asks no less
+GONE = "f or a derivative of it is not finite here"
 FAR = "Newton's step is long: no critical point is near for sure"
 STAYS = "Newton's step does not lower the gradient"
 NULL = "an eigenvalue may be zero"
@@ -42,7 +44,6 @@ class Inertia:
         decided: there is a critical point within a few `length`, and its index is `index`.
         index: how many eigenvalues are negative.
         why: what is in the way of a decision; empty where it is made.
-        at_rest: the gradient is no larger than its rounding error.
     """
 
     length: Float[np.ndarray, " m"]
@@ -52,7 +53,6 @@ class Inertia:
     decided: Bool[np.ndarray, " m"]
     index: Int[np.ndarray, " m"]
     why: Sequence[str]
-    at_rest: Bool[np.ndarray, " m"]
 
 
 def newton_step(
@@ -101,7 +101,6 @@ def look(
         scale: length over which f changes, of each point.
     """
     x, value, g, H = here
-    m = len(x)
     finite = np.isfinite(value) & np.isfinite(g).all(axis=1) & np.isfinite(H).all(axis=(1, 2))
     p = newton_step(g, H)
     known = np.isfinite(p).all(axis=1) & finite
@@ -110,34 +109,27 @@ def look(
     eigenvalues = np.linalg.eigvalsh(np.where(finite[:, None, None], H, 0.0))
     rounded = np.einsum("mij,mj->mi", np.abs(np.where(known[:, None, None], H, 0.0)), np.abs(x))
     rough = noise(at, x, g, points, scale) + 32 * EPS * norm(rounded)
-    size, after = norm(g), norm(at.gradients(x + p, points)[1])
-    falls = after <= np.maximum(FALLS * size, rough)
-    near = known & (length <= STEP * scale)
-    error = np.full(m, np.inf)
-    i = np.flatnonzero(near & falls)
-    if len(i):
-        error[i] = _changes(at, here.rows(i), p[i], eigenvalues[i], rough[i], points[i], scale[i])
-    with np.errstate(invalid="ignore"):
-        sure = np.asarray((np.abs(eigenvalues) > SURE * error[:, None]).all(axis=1))
+    after = norm(at.gradients(x + p, points)[1])
+    falls = after <= np.maximum(FALLS * norm(g), rough)
+    near = length <= STEP * scale
+    error = np.full(len(x), np.inf)
+    i = np.flatnonzero(known & near & falls)
+    error[i] = _changes(at, here.rows(i), p[i], eigenvalues[i], rough[i], points[i], scale[i])
+    sure = (np.abs(eigenvalues) > SURE * error[:, None]).all(axis=1)
+    why = np.full(len(x), "", object)
+    for where, word in ((~sure, NULL), (~falls, STAYS), (~near, FAR), (~known, NULL)):
+        why[where] = word
+    why[~finite] = GONE
     breaks = find_breaks(at, objective, here.rows(i), points[i], scale[i])
-    broken = {
-        int(k): word
-        for where, word in (
-            (breaks.rule, WRONG), (breaks.hessian, WORDS["Hessian"]),
-            (breaks.gradient, WORDS["gradient"]), (breaks.value, WORDS["f"]),
-        )
-        for k in i[where]
-    }  # fmt: skip
-    why = [
-        broken.get(k)
-        or ("f or a derivative of it is not finite here" if not finite[k] else "")
-        or (NULL if not known[k] else FAR if not near[k] else STAYS if not falls[k] else "")
-        or ("" if sure[k] else NULL)
-        for k in range(m)
-    ]
-    decided = np.array([not reason for reason in why], bool)
+    for where, word in (
+        (breaks.rule, WRONG),
+        (breaks.hessian, WORDS["Hessian"]),
+        (breaks.gradient, WORDS["gradient"]),
+        (breaks.value, WORDS["f"]),
+    ):
+        why[i[where]] = word
     index = np.sum(eigenvalues < 0, axis=1)
-    return Inertia(length, x + p, eigenvalues, error, decided, index, why, size <= rough)
+    return Inertia(length, x + p, eigenvalues, error, why == "", index, why.tolist())
 
 
 def _changes(
@@ -159,5 +151,5 @@ def _changes(
     way = 3 * p + loose[:, None] * np.sqrt(d) * pattern(d)
     ends = [norm(at.hessians(x + sign * way, points)[2] - H) for sign in (1, -1)]
     change = np.fmax(*ends)
-    error = 4 * d * EPS * norm(H) + 2 * change
+    error = 4 * d * EPS * norm(H) + 2 * change + TINY
     return np.where(np.isfinite(ends[0]) & np.isfinite(ends[1]), error, np.inf)
