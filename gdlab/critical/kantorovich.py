@@ -2,9 +2,13 @@
 
 At a point with gradient g and Hessian H, Newton's step p = -H^-1 g says where the critical point
 lies, if there is one. It is believed where p is short, the gradient all but vanishes at x + p, and
-every eigenvalue is far from zero against what H changes by over three steps to either side: the
-Newton-Kantorovich theorem then has a critical point of the same index there. Everything else is
-left undecided, and why is said.
+every eigenvalue is far from zero against what H changes by over three steps to either side: were
+that the most H changes by, the Newton-Kantorovich theorem would prove a critical point of the same
+index there. Everything else is left undecided, and why is said.
+
+Held against full verdicts on 12,816 ends of descents and on inventories and functions made to
+deceive, where full is sure of 4,323 points, `SURE` = 10 was never wrong and `SURE` = 1 was twice;
+`STEP` from 1e-4 to 0.3 and `FALLS` from 0.01 to 0.9 changed at most 2 in 100 decisions.
 
 Reference: J. M. Ortega, Amer. Math. Monthly 75 (1968) 658 (Newton-Kantorovich).
 """

@@ -17,7 +17,7 @@ from gdlab.critical.breaks import WORDS, find_breaks
 from gdlab.critical.derivatives import EPS, Derivatives, Expansion
 from gdlab.critical.kantorovich import look, newton_step, noise
 from gdlab.critical.optimum import known_points
-from gdlab.critical.polish import norm
+from gdlab.critical.polish import VANISHES, norm
 from gdlab.critical.rules import NOT_CRITICAL
 from gdlab.types import Objective, Verdict
 
@@ -106,6 +106,8 @@ def _beside(
     reached = known_points(objectives, at.owner[points], there.x, scale)
     moved, d = norm(there.x - here.x[found]), there.x.shape[1]
     for k, i in enumerate(found):
+        if seen.why[k] in (WORDS["f"], WORDS["gradient"]):
+            continue  # nothing is critical there
         index = int(seen.index[k])
         kind = "minimum" if index == 0 else "maximum" if index == d else f"saddle of index {index}"
         kind = kind if seen.decided[k] else "critical point"
@@ -134,7 +136,7 @@ def _newton(
         alive, length = alive[keep], norm(p[keep])
         now = at.expand(trial[keep], points[alive])
         done = length <= np.maximum(CLOSE * scale[alive], 4 * EPS * norm(now.x))
-        done &= np.isfinite(now.value) & np.isfinite(now.g).all(axis=1)
+        done &= np.isfinite(now.value) & (norm(now.g) <= VANISHES * norm(here.g[alive]))
         which.append(alive[done])
         ends.append(now.rows(done))
         alive, now = alive[~done], now.rows(~done)
