@@ -13,6 +13,7 @@ import pytest
 
 import gdlab
 from gdlab import objectives, registry
+from gdlab.analysis import ranking
 from gdlab.cli import studies
 from gdlab.cli.main import main
 from gdlab.critical import polish
@@ -198,8 +199,14 @@ def test_quick_and_off_make_runs_of_their_own(place: Path, capsys: Any) -> None:
 def test_runs_of_one_start_are_no_two_seeds(place: Path, capsys: Any) -> None:
     assert main(["-m", "verdict=full,quick,off", "seed=range(3)"]) == 0
     said = capsys.readouterr().out
-    assert "over 9 runs of 3 seeds" in said
+    assert "over 3 seeds" in said
+    assert "converged in" not in said  # each start is said by its full verdict
     assert "not judged" in said
+    assert main(["-m", "verdict=quick", "seed=range(3,5)"]) == 0
+    (of,) = ranking.rank_runs(gdlab.load()).problems
+    (only,) = of.standings
+    assert (len(only.members), len(only.starts)) == (5, 5)
+    assert only.loss == np.median(gdlab.load().groupby("seed")["loss"].first())
     assert main(["report", "gdlab", "out=page.html"]) == 0
     page = (place / "page.html").read_text()
     assert "full, off, quick" in page
