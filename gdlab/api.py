@@ -38,7 +38,7 @@ def descend(
     points: int = 100,
     probes: Sequence[str] = (),
     precision: str = "float64",
-    verdict: bool = True,
+    verdict: str | bool = "full",
 ) -> Record | Records:
     """Descends from x0 and returns what happened; nothing is tracked.
 
@@ -53,7 +53,8 @@ def descend(
         points: about how many steps to record.
         probes: names of further probes, e.g. `("sharpness",)`.
         precision: `float64` or `float32`.
-        verdict: whether to judge the end points.
+        verdict: how to judge the end points: `full`; `quick` by the Hessian's eigenvalues where
+            they decide, neither polished nor proved; `off` not at all.
 
     Returns:
         A `Record` for one start, `Records` for many.
@@ -72,6 +73,7 @@ def descend(
             raise UsageError(f"{key}={_shown(value)}: takes {TAKES[key]}")
     objective = tracing.checked(objective, objective.name)
     gtol = number("stop.gtol", gtol, "gtol")
+    how = number("verdict", verdict)
     start = _start(objective, x0)
     records = sweep.descents(
         objective,
@@ -84,10 +86,10 @@ def descend(
         points=number("record.points", points, "points"),
         probes=(probes,) if isinstance(probes, str) else probes,
         precision=number("precision", precision),
-        tails=verdict,
+        tails=how != "off",
     )
-    if verdict:
-        records = judged(objective, records, gtol)
+    if how != "off":
+        records = judged(objective, records, gtol, how)
     return records[0] if start.ndim == 1 else records
 
 
@@ -109,9 +111,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def judged(objective: Objective, records: Records, gtol: float) -> Records:
-    """The records with a verdict for each end point."""
+def judged(objective: Objective, records: Records, gtol: float, how: str = "full") -> Records:
+    """The records with a verdict for each end point, `full` or `quick`."""
     from gdlab.critical.verdict import judge
 
-    verdicts = judge(objective, records.x, records.status, gtol=gtol, tail=records.tail)
+    x, status, tail = records.x, records.status, records.tail
+    verdicts = judge(objective, x, status, gtol=gtol, tail=tail, how=how)
     return dataclasses.replace(records, verdicts=verdicts)

@@ -128,6 +128,8 @@ class Ending:
             return self.status
         if self.kind == "not_critical":
             return "stopped short of a critical point"
+        if self.kind == "undecided":
+            return "came to rest at a point that its quick verdict leaves undecided"
         if self.kind == "mixed":
             return "its starts ended in points of several kinds"
         where = "" if self.reached is None else f" at {place or f'known point {self.reached}'}"

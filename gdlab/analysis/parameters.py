@@ -18,10 +18,11 @@ Params = Mapping[str, Any]
 
 # Every parameter is one of these, or lies in one of the groups; whatever else a table of runs
 # has is a result. Where a result has a parameter's name, the parameter is `params.<name>`.
-TOP = ("seed", "precision", "numerics")
+TOP = ("seed", "precision", "numerics", "verdict")
 GROUPS = ("objective", "init", "method", "schedule", "oracle", "stop", "record", "code", "params")
 # Said elsewhere in other words, or of no consequence for a number.
-SILENT = ("numerics", "schedule.log10_eta")
+SILENT = ("numerics", "verdict", "schedule.log10_eta")
+VERDICTS = ("full", "quick", "off")  # best first; runs of before there was a choice have none
 MISSING = object()  # a key that a run does not have, unlike one whose value is null
 
 
@@ -30,7 +31,7 @@ def role(key: str) -> Role:
 
     - `problem`: everything of the objective. A loss is compared on one problem only.
     - `pair`: starts and seeds of any kind. All choices get the same ones.
-    - `silent`: how a run is recorded.
+    - `silent`: how a run is recorded and judged.
     - `choice`: the rest: method, schedule, budget, precision.
     """
     group, _, last = key.rpartition(".")
@@ -89,6 +90,22 @@ def starts(params: Sequence[Params]) -> list[tuple[tuple[str, str], ...]]:
     """What each run is paired by."""
     keys = [k for k in varying(params) if role(k) == "pair"]
     return [tuple((k, _cell(row, k)) for k in keys) for row in params]
+
+
+def judged_once(params: Sequence[Params]) -> list[int]:
+    """The runs that count: of those that differ in `verdict` alone, the one judged the best.
+
+    They are one descent, and no two starts.
+    """
+    if len(_cells(params, "verdict")) < 2:
+        return list(range(len(params)))
+    best: dict[Any, tuple[int, int]] = {}
+    for i, row in enumerate(params):
+        descent = tuple(sorted((k, _cell(row, k)) for k in row if k != "verdict"))
+        how = row.get("verdict") or VERDICTS[0]
+        place = VERDICTS.index(how) if how in VERDICTS else len(VERDICTS), i
+        best[descent] = min(best.get(descent, place), place)
+    return sorted(i for _, i in best.values())
 
 
 def labels(rows: Sequence[Params], keys: Sequence[str]) -> list[str]:

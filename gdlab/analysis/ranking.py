@@ -89,7 +89,7 @@ class Ranking:
 
 
 def rank(params: Sequence[Params], endings: Sequence[Ending]) -> Ranking:
-    """Ranks the choices on each problem.
+    """Ranks the choices on each problem; runs that differ in how they are judged count once.
 
     Args:
         params: of each run, dotted key -> value.
@@ -97,7 +97,10 @@ def rank(params: Sequence[Params], endings: Sequence[Ending]) -> Ranking:
     """
     by_problem, by_choice = parameters.telling(params)
     paired = parameters.starts(params)
-    problems = parameters.grouped(params, by_problem)
+    counting = set(parameters.judged_once(params))
+    problems = [
+        [i for i in members if i in counting] for members in parameters.grouped(params, by_problem)
+    ]
     firsts = [params[members[0]] for members in problems]
     names = parameters.labels(firsts, by_problem)
     over = "starts" if any(k.startswith("init.") for p in paired[:1] for k, _ in p) else "seeds"

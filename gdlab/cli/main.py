@@ -56,7 +56,7 @@ gdlab: a laboratory for gradient descent
 Overrides are Hydra's: objective=rosenbrock chooses of a
 group, schedule.eta=0.01 sets a value. Groups: objective
 init schedule method stop record tracking. Values: steps
-seed precision numerics resume dry_run.
+seed precision numerics verdict resume dry_run.
 
 The store is tracking.uri, by default sqlite:///mlflow.db
 in the current folder.

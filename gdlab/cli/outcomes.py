@@ -90,7 +90,10 @@ def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
             for r in table.head(12).to_dict("records")
         ]
         screen.say(f"{len(record):,} starts, median of {np.median(record.steps):,.0f} steps")
-        screen.table(rows, ("reached", "known point", "starts", "share", "f"))
+        if record.verdicts is None:
+            screen.say("the end points were not judged")
+        else:
+            screen.table(rows, ("reached", "known point", "starts", "share", "f"))
 
 
 def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
@@ -232,7 +235,7 @@ def _best(runs: Sequence[Outcome], screen: Screen) -> None:
             *(written(o.params.get(key, "")) for key in keys),
             number(ending.loss),
             ending.status,
-            ending.label,
+            ending.label or "not judged",
         )
         for ending, o in ended[:BEST]
     ]

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gdlab import numerics
-from gdlab.critical.derivatives import EPS, Derivatives
-from gdlab.critical.polish import Polished, norm
+from gdlab.critical.derivatives import EPS, Derivatives, Expansion
+from gdlab.critical.polish import norm
 from gdlab.critical.smooth import has_rules, is_smooth
 from gdlab.types import Objective
 
@@ -67,23 +67,24 @@ def directions(d: int, axes: int = 16, others: int = DIRECTIONS) -> Float[np.nda
 def find_breaks(
     at: Derivatives,
     objective: Objective,
-    p: Polished,
+    here: Expansion,
     points: Int[np.ndarray, " m"],
     scale: Float[np.ndarray, " m"],
 ) -> Breaks:
-    """Looks for jumps of f, of its gradient and of its Hessian at polished points.
+    """Looks for jumps of f, of its gradient and of its Hessian at points.
 
     Args:
         objective: one of those that share the program of f.
+        here: f at the points, to second order.
         scale: length over which f changes, of each point.
     """
-    u = directions(p.x.shape[1])
+    u = directions(here.x.shape[1])
 
     def bends(x: np.ndarray, v: np.ndarray, which: np.ndarray) -> np.ndarray:
         return np.einsum("mij,mj->mi", at.hessians(x, which)[2], v)
 
-    along = np.einsum("mij,kj->mki", p.H, u)
-    return breaks_along(at, objective, u, (p.x, p.value, p.g, along), bends, points, scale)
+    one = here.x, here.value, here.g, np.einsum("mij,kj->mki", here.H, u)
+    return breaks_along(at, objective, u, one, bends, points, scale)
 
 
 def breaks_along(

@@ -1,15 +1,19 @@
-"""Verdicts from whole Hessians: the points are polished, weighed and held against the rules."""
+"""Verdicts from whole Hessians: the points are polished, weighed and held against the rules.
+
+Descents that used up their steps far from anything critical are for `short.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from gdlab.critical.breaks import WRONG, find_breaks
-from gdlab.critical.derivatives import Derivatives
+from gdlab.critical.derivatives import Derivatives, Expansion
 from gdlab.critical.enclosures import Enclosures
 from gdlab.critical.evidence import Evidence, coordinate_units, weigh
 from gdlab.critical.flat import fading
@@ -18,11 +22,10 @@ from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import Polished, norm, polish
 from gdlab.critical.rules import CRITICAL, Case, Rows, rules
 from gdlab.critical.secants import replace_noise
+from gdlab.critical.short import CLOSE, NEARBY, judge_short, portions, stopped_short
 from gdlab.types import Objective, Verdict
 
-CLOSE = 1e-9  # distance to the root, relative to the point's length, at which a point is critical
-RESTS = 1e-6  # the same, where the descent had come down to the rounding of its gradient
-NEARBY = 0.25  # neighbourhood of an end point, relative to its length
+RESTS = 1e-6  # as `CLOSE`, where the descent had come down to the rounding of its gradient
 SMALL = 1e3  # a gradient is small up to this many times the descent's tolerance
 
 
@@ -36,16 +39,56 @@ def judge_dense(
     gtol: np.ndarray,
 ) -> list[Verdict]:
     """Verdicts from whole Hessians, on the given points of x."""
-    ends, owner = x[points], at.owner[points]
-    scale = scales(objectives, owner, ends)
-    before = norm(at.gradients(ends, points)[1])
-    small = before <= SMALL * gtol[points]
+    ends = x[points]
+    scale = scales(objectives, at.owner[points], ends)
+    value, g = at.gradients(ends, points)
+    before = norm(g)
+    out: list[Any] = [None] * len(points)
+    open_ = np.flatnonzero((status[points] == "budget") & (before > gtol[points]))
+    for part in portions(open_, x.shape[1]):
+        H = at.hessians(ends[part], points[part])[2]
+        here = Expansion(ends[part], value[part], g[part], H)
+        short = stopped_short(at, here, points[part], scale[part])
+        here, part = here.rows(short), part[short]
+        small = before[part] <= SMALL * gtol[points[part]]
+        judged = judge_short(at, objectives, here, points[part], small, scale[part])
+        for k, verdict in zip(part, judged, strict=True):
+            out[k] = verdict
+    rest = np.flatnonzero([verdict is None for verdict in out])
+    if len(rest):
+        judged = _polish_and_judge(
+            at, enclosures, objectives, ends[rest], points[rest], status[points[rest]],
+            gtol[points[rest]], before[rest], scale[rest],
+        )  # fmt: skip
+        for k, verdict in zip(rest, judged, strict=True):
+            out[k] = verdict
+    return out
+
+
+def _polish_and_judge(
+    at: Derivatives,
+    enclosures: Enclosures,
+    objectives: Sequence[Objective],
+    ends: np.ndarray,
+    points: np.ndarray,
+    status: np.ndarray,
+    gtol: np.ndarray,
+    before: np.ndarray,
+    scale: np.ndarray,
+) -> list[Verdict]:
+    """Verdicts on end points beside which a critical one may be: rows belong to the points.
+
+    Args:
+        before: |g| at the end points.
+    """
+    owner = at.owner[points]
+    small = before <= SMALL * gtol
     p, evidence = _polished(at, enclosures, ends, points, scale, small)
     replaced = replace_noise(at, objectives[0], p, evidence, points, scale)
-    breaks = find_breaks(at, objectives[0], p, points, scale)
+    breaks = find_breaks(at, objectives[0], Expansion(p.x, p.value, p.g, p.H), points, scale)
     breaks.hessian &= ~replaced
     moved = norm(p.x - ends)
-    arrived = (status[points] == "converged") | (before <= gtol[points])
+    arrived = (status == "converged") | (before <= gtol)
     at_rest = before <= norm(evidence.g_error)  # rounding allows no more
     near = moved <= np.where(at_rest, RESTS, CLOSE) * scale
     arrived |= _critical(p, evidence, scale, 1.0) & near
@@ -56,7 +99,7 @@ def judge_dense(
         breaks=breaks, arrived=arrived, small=small,
         constant=evidence.constant, faded=np.zeros(len(points), bool),
         critical=_critical(p, evidence, scale, 1.0),
-        negative=np.zeros(0, int), null=np.zeros(0, int), dim=x.shape[1],
+        negative=np.zeros(0, int), null=np.zeros(0, int), dim=ends.shape[1],
     )  # fmt: skip
     which, stable = _decide(at, case, p, evidence, points, scale)
     stable &= ~breaks.rule

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -65,6 +65,19 @@ def _curvature(
     return jax.jvp(g, (x,), (v,))[1]
 
 
+class Expansion(NamedTuple):
+    """Of f at points, to second order; rows belong to the points."""
+
+    x: Float[np.ndarray, "m d"]
+    value: Float[np.ndarray, " m"]
+    g: Float[np.ndarray, "m d"]
+    H: Float[np.ndarray, "m d d"]
+
+    def rows(self, which: np.ndarray) -> Expansion:
+        """Those of some points."""
+        return Expansion(*(a[which] for a in self))
+
+
 class Derivatives:
     """Derivatives of one function at n points, each with the data of its own objective.
 
@@ -96,6 +109,10 @@ class Derivatives:
     ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, "m d"], Float[np.ndarray, "m d d"]]:
         """f, its gradient and its Hessian at x, with the data of the given points."""
         return self._blocks(_hessians, x, points)
+
+    def expand(self, x: Float[np.ndarray, "m d"], points: Int[np.ndarray, " m"]) -> Expansion:
+        """f to second order at x, with the data of the given points."""
+        return Expansion(x, *self.hessians(x, points))
 
     def curvature(self, x: Float[np.ndarray, " d"], point: int) -> Callable[[Array], np.ndarray]:
         """v -> H v at x."""

@@ -9,6 +9,7 @@ Reference: C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12 (1975) 617.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +23,7 @@ from gdlab.critical.lanczos import WHOLE, as_operator, spectrum_at, whole_hessia
 from gdlab.critical.lengths import scales
 from gdlab.critical.optimum import judge_global, known_points
 from gdlab.critical.polish import levenberg, norm
+from gdlab.critical.rules import UNDECIDED
 from gdlab.types import Objective, Verdict
 
 STEPS = 20
@@ -30,9 +32,9 @@ CLOSE = 1e-9  # as for dense Hessians
 
 def judge_large(
     at: Derivatives, objectives: Sequence[Objective], x: Float[np.ndarray, " d"], point: int,
-    status: str, gtol: float,
+    status: str, gtol: float, quick: bool = False,
 ) -> Verdict:  # fmt: skip
-    """The verdict on one end point."""
+    """The verdict on one end point; a quick one decides no kind."""
     which, owner, d = np.array([point]), at.owner[[point]], len(x)
     value, g = (a[0] for a in at.gradients(x[None], which))
     before = float(norm(g[None])[0])
@@ -46,6 +48,9 @@ def judge_large(
         return leave("not_critical", "the gradient is not a number here")
     if status != "converged" and not before <= gtol and not _is_rounding(at, x, g, point):
         return leave("not_critical", f"descent had not converged; d = {d}: not polished")
+    if quick:
+        note = f"quick: no Hessian is formed at d = {d}"
+        return replace(leave(UNDECIDED, note), stable=False, method="quick")
     scale = float(scales(objectives, owner, x[None])[0])
     y, low, slope, step, left = _polish(at, x, float(value), g, point, scale)
     breaks = _breaks(at, objectives[0], (y, low, slope), point, scale)

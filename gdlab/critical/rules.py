@@ -14,6 +14,7 @@ from gdlab.critical.breaks import WORDS, Breaks
 
 CRITICAL = ("minimum", "maximum", "saddle", "degenerate")
 NOT_CRITICAL = "not_critical"
+UNDECIDED = "undecided"  # of quick verdicts alone
 Rows = Bool[np.ndarray, " m"]
 
 

@@ -1,10 +1,13 @@
 """What an end point is: polished, its Hessian's eigenvalues against their errors, a verdict.
 
+0. Ends of descents that stopped short (`short.py`) are not critical, and get a note.
 1. Polish (`polish.py`): Newton on the gradient, staying in the neighbourhood.
 2. Evidence (`evidence.py`, `breaks.py`): errors of the gradient and of the eigenvalues, jumps.
 3. Kind (`rules.py`): the first rule that applies to what was measured.
 4. Again with every tolerance ten times larger and ten times smaller: `stable`.
 5. Global or not (`optimum.py`); for few dimensions an interval Krawczyk test: `certified`.
+
+Quick verdicts (`quick.py`) take the place of 1 to 5 where they are asked for.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from gdlab.critical.derivatives import DENSE, Derivatives
 from gdlab.critical.enclosures import Enclosures
 from gdlab.critical.lengths import scales
 from gdlab.critical.proof.certificate import certify_verdicts
+from gdlab.critical.quick import judge_quick
 from gdlab.types import Objective, Verdict
 
 CERTIFY = 3  # largest dimension for which `certified="auto"` tries the certificate
@@ -37,6 +41,7 @@ def judge(
     owner: Int[np.ndarray, " points"] | None = None,
     tail: Float[np.ndarray, "points m d"] | None = None,
     certified: bool | str = "auto",
+    how: str = "full",
 ) -> list[Verdict]:
     """Judges n end points at once.
 
@@ -50,6 +55,7 @@ def judge(
         tail: the last m iterates of each descent, oldest first (NaN rows: none); cycles of period
             p <= 16 are looked for in those of descents that used up their steps. m >= 3 p.
         certified: whether to try the interval certificate; `auto`: for d <= 3.
+        how: `full`, or `quick`: nothing is polished or proved.
 
     Returns:
         One verdict a point.
@@ -60,6 +66,7 @@ def judge(
     status = np.broadcast_to(np.asarray(status), (n,))
     owner = np.zeros(n, int) if owner is None else np.asarray(owner)
     gtol = np.broadcast_to(np.asarray(gtol, float), (n,))
+    quick = how == "quick"
     at = Derivatives(objectives, owner)
     enclosures = Enclosures(at, objectives[0])
     verdicts: list[Any] = [None] * n
@@ -73,14 +80,20 @@ def judge(
             from gdlab.critical.large import judge_large
 
             for i in points:
-                verdicts[i] = judge_large(at, objectives, x[i], int(i), str(status[i]), gtol[i])
+                verdicts[i] = judge_large(
+                    at, objectives, x[i], int(i), str(status[i]), gtol[i], quick
+                )
         elif len(points):
-            judged = judge_dense(at, enclosures, objectives, x, points, status, gtol)
+            judged = (
+                judge_quick(at, objectives, x, points, status, gtol)
+                if quick
+                else judge_dense(at, enclosures, objectives, x, points, status, gtol)
+            )
             for i, verdict in zip(points, judged, strict=True):
                 verdicts[i] = verdict
         if tail is not None:
             _find_cycles(objectives, owner, status, tail, verdicts)
-        if certified is True or (certified == "auto" and d <= CERTIFY):
+        if not quick and (certified is True or (certified == "auto" and d <= CERTIFY)):
             certify_verdicts(enclosures, objectives, verdicts)
     return verdicts
 

@@ -38,6 +38,7 @@ POINTS = {
     "cycle": ("P", BLUE),
     "diverged": ("1", BLACK),
     "not_critical": ("x", GREY),
+    "undecided": ("+", GREY),
 }
 
 PAPER: Any = {

@@ -30,12 +30,15 @@ NUMBERS: dict[str, Any] = {
     "seed": int,
     "precision": Literal["float64", "float32"],
     "numerics": Literal["exact", "fast"],
+    "verdict": Literal["full", "quick", "off"],
     "stop.gtol": float,
     "record.spacing": Literal["log", "linear", "all", "ends"],
     "record.points": int,
     "record.probes": list[str],
 }
 LEAST = {"steps": 0, "seed": 0, "stop.gtol": 0.0, "record.points": 0}
+# What is meant where a configuration says nothing.
+DEFAULTS: dict[str, Any] = {"verdict": "full"}
 MOST = {"steps": MOST_STEPS, "stop.gtol": MOST_GTOL, "seed": 2**63 - 1}
 
 
@@ -157,6 +160,8 @@ def number(key: str, value: Any, name: str | None = None) -> Any:
         UsageError: it is of another type, or out of its range.
     """
     name = name or key
+    if key == "verdict" and isinstance(value, bool):  # YAML's `off` is false
+        value = "full" if value else "off"
     found = registry.check(name, value, NUMBERS[key])
     if key in LEAST and not found >= LEAST[key]:
         raise UsageError(f"{name}={value}: takes a number >= {LEAST[key]:g}")
@@ -170,7 +175,7 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
     for key in NUMBERS:
         head, _, tail = key.partition(".")
         section = config.get(head, {})
-        value = section.get(tail) if tail else section
+        value = section.get(tail) if tail else config.get(head, DEFAULTS.get(key))
         if key == "record.probes":
             value = value or []
         numbers[key] = number(key, value)
@@ -184,5 +189,7 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hash(params: Mapping[str, Any]) -> str:
+    """Runs that are judged in full have the keys that they had before there was a choice."""
+    params = {k: v for k, v in params.items() if k not in DEFAULTS or v != DEFAULTS[k]}
     text = json.dumps(params, sort_keys=True, separators=(",", ":"), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()

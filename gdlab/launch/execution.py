@@ -16,7 +16,7 @@ from gdlab.launch.background import Writes, ahead
 from gdlab.launch.described import Sheet, sweep_id
 from gdlab.launch.plan import Call, Outcome
 from gdlab.runner import sweep
-from gdlab.types import Record, Records
+from gdlab.types import Record, Records, Verdict
 
 
 class Execution:
@@ -90,7 +90,9 @@ class Execution:
         call = self.call
         runs, steps = [], 0
         lanes = [chunk.lanes[j] for j in chunk.jobs]
-        for i, place, record in zip(members, lanes, judged_together(chunk, call.jobs(members))):
+        how = [call.built[i].params["verdict"] for i in members]
+        judged = judged_together(chunk, call.jobs(members), how)
+        for i, place, record in zip(members, lanes, judged):
             built = call.built[i]
             tail = None if chunk.records.tail is None else chunk.records.tail[place]
             ending = Ending.of(record, tail, built.job.schedule if built.job else None)
@@ -120,20 +122,36 @@ class Execution:
         writes.add(runs, lambda: call.listener.advanced(len(runs), 0))
 
 
-def judged_together(chunk: sweep.Chunk, jobs: Sequence[sweep.Job]) -> Iterator[Record | Records]:
-    """Each job's record with its verdicts; jobs that share an objective are judged at once."""
+def judged_together(
+    chunk: sweep.Chunk, jobs: Sequence[sweep.Job], how: Sequence[str]
+) -> Iterator[Record | Records]:
+    """Each job's record with its verdicts; jobs that share an objective are judged at once.
+
+    Args:
+        how: each is judged: `full`, `quick` or `off`.
+    """
     from gdlab.critical.verdict import judge
 
     records = chunk.records
     places = [chunk.lanes[i] for i in chunk.jobs]
-    verdicts = judge(
-        [job.objective for job in jobs],
-        records.x,
-        records.status,
-        gtol=np.concatenate([np.full(len(job.x0), job.gtol) for job in jobs]),
-        owner=np.concatenate([np.full(len(job.x0), k) for k, job in enumerate(jobs)]),
-        tail=records.tail,
-    )
-    for place, job in zip(places, jobs, strict=True):
-        part = records.part(place, verdicts[place])
+    verdicts: dict[int, Sequence[Verdict]] = {}
+    for kind in sorted(set(how) - {"off"}):
+        mine = [k for k, one in enumerate(how) if one == kind]
+        starts = [len(jobs[k].x0) for k in mine]
+        # All of them without a copy: what most sweeps are.
+        rows: Any = np.concatenate([np.arange(places[k].start, places[k].stop) for k in mine])
+        rows = slice(None) if len(mine) == len(jobs) else rows
+        found = judge(
+            [jobs[k].objective for k in mine],
+            records.x[rows],
+            records.status[rows],
+            gtol=np.repeat([jobs[k].gtol for k in mine], starts),
+            owner=np.repeat(np.arange(len(mine)), starts),
+            tail=None if records.tail is None else records.tail[rows],
+            how=kind,
+        )
+        for k, end in zip(mine, np.cumsum(starts), strict=True):
+            verdicts[k] = found[end - len(jobs[k].x0) : end]
+    for k, (place, job) in enumerate(zip(places, jobs, strict=True)):
+        part = records.part(place, verdicts.get(k))
         yield part[0] if len(job.x0) == 1 else part

@@ -57,6 +57,9 @@ class Stored:
         rows = found.loc[[key for _, _, key in wanted]].reset_index().drop(columns=keys.SWEEP)
         # What else the store holds must leave no trace: neither columns nor their types.
         rows = rows.dropna(axis="columns", how="all").astype(object).infer_objects()
+        if "verdict" in rows and (rows["verdict"] == "off").any():
+            for name in (keys.CRITICAL_KIND, keys.MORSE_INDEX, keys.REACHED):
+                rows[name] = rows.get(name, np.nan)
         rows.insert(0, "sweep", [sweep for sweep, _, _ in wanted])
         rows.insert(1, "job", [i for _, i, _ in wanted])
         return rows
@@ -99,10 +102,22 @@ class Stored:
         return self._with_params(parts)
 
     def give(self, function: Callable[..., Any]) -> Any:
-        """Calls one of the study's functions with the tables that its parameters name."""
-        return function(
-            **{name: getattr(self, name) for name in inspect.signature(function).parameters}
-        )
+        """Calls one of the study's functions with the tables that its parameters name.
+
+        Raises:
+            UsageError: the function needs verdicts, and some runs have none.
+        """
+        asked = inspect.signature(function).parameters
+        given = {name: getattr(self, name) for name in asked}
+        try:
+            return function(**given)
+        except (LookupError, TypeError, ValueError) as error:
+            if "verdict" not in self.runs or (self.runs["verdict"] != "off").all():
+                raise
+            raise UsageError(
+                f"study {self.name}: {function.__name__} needs what verdict=off leaves out "
+                f"({type(error).__name__}: {error})"
+            ) from error
 
     def _is_population(self) -> np.ndarray:
         if "starts" not in self.runs:

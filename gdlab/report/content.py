@@ -75,7 +75,8 @@ def gathered(name: str, uri: str) -> Content:
     """
     from gdlab.tracking.read import load
 
-    runs = load(name, uri)
+    stored = load(name, uri)
+    runs = stored.iloc[parameters.judged_once(parameters.of_runs(stored))].reset_index(drop=True)
     drawn = _Drawn()
     if name in {choice.name for choice in config.studies()}:
         drawn = _study(name, uri)
@@ -89,8 +90,8 @@ def gathered(name: str, uri: str) -> Content:
         name=name,
         question=drawn.question,
         answers=() if is_study else wording.sentences(ranked),
-        counts={str(k): int(v) for k, v in runs["status"].value_counts().items()},
-        runs=len(runs),
+        counts={str(k): int(v) for k, v in stored["status"].value_counts().items()},
+        runs=len(stored),
         claims=drawn.claims,
         figures=drawn.figures if is_study else _pictures(runs, ranked, uri),
         caption=drawn.caption if is_study else PICTURED,
@@ -98,7 +99,7 @@ def gathered(name: str, uri: str) -> Content:
         verdicts=verdicts(runs),
         panels=series.panels(runs, _curves(name, uri), panel),
         scatter=series.scatter(runs, panel),
-        provenance=_provenance(runs, uri) | dict(drawn.versions),
+        provenance=_provenance(stored, uri) | dict(drawn.versions),
         commands=drawn.commands or repeating(runs),
         notes=drawn.notes,
     )
@@ -224,6 +225,9 @@ def _provenance(runs: pd.DataFrame, uri: str) -> dict[str, str]:
             found[label] = "; ".join(values[:4]) + ("; ..." if len(values) > 4 else "")
     found["Precision"] = ", ".join(sorted(set(runs["precision"].dropna().map(str))))
     found["Numerics"] = ", ".join(sorted(set(runs["numerics"].dropna().map(str))))
+    judged = sorted(set(runs["verdict"].dropna().map(str))) if "verdict" in runs else []
+    if set(judged) - {"full"}:
+        found["Verdicts"] = ", ".join(judged)
     keys = np.sort(runs["key"].to_numpy(str))
     found["Configurations"] = f"{len(keys):,} keys, from {keys[0][:12]} to {keys[-1][:12]}"
     return found

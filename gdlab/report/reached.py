@@ -50,6 +50,8 @@ def _ends(run: pd.Series) -> dict[tuple[str, str], float]:
     kinds = {k: n for k, n in shares.items() if k not in ("converged", "budget")}
     points = {k: kinds.pop(k) for k in list(kinds) if k.startswith("reached_")}
     found = {(kind.replace("_", " "), ""): n for kind, n in kinds.items()}
+    if (rest := float(starts) - sum(kinds.values())) > 0.5:
+        found["not judged", ""] = rest
     for name, n in points.items():
         number = int(name.removeprefix("reached_"))
         kind, words = _known_kind(run, number)

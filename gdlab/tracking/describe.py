@@ -67,11 +67,14 @@ def in_words(record: Record, still: str | None = None) -> str:
         return f"diverged: {record.ending or f'step {record.steps:,} is the first not finite'}"
     gradient = f"gradient norm {record.final('grad_norm'):.1e}"
     if verdict is None:
-        return f"{record.status}{where}; {steps}; {gradient}"
+        return f"{record.status}{where}; {steps}; {gradient}; not judged"
     surely = "certified" if verdict.certified else "numerical"
+    surely = "a quick verdict" if verdict.method == "quick" else surely
     if verdict.kind == "not_critical":
         why = f"no more steps: {STILL[still]}" if still else f"{steps} were not enough"
         end = f"{why}; no critical point{where}{f'; {steps}' if still else ''}"
+    elif verdict.kind == "undecided":
+        end = f"{record.status}{where}; what the point is was not decided; {steps}"
     elif verdict.kind == "cycle":
         end = f"goes round a {verdict.label}{where}; {steps}"
     else:
@@ -95,7 +98,10 @@ def note(record: Record | Records, again: str, picture: str = "", still: str | N
         lines = [f"**{in_words(record, still)}**"]
     else:
         lines = [f"**{len(record):,} starts; median of {np.median(record.steps):,.0f} steps**"]
-        lines += ["", "| reached | starts | share | f |", "|---|---|---|---|"]
+        if record.verdicts is None:
+            lines += ["", "The end points were not judged."]
+        else:
+            lines += ["", "| reached | starts | share | f |", "|---|---|---|---|"]
         for row in points_table(record.verdicts or []).head(12).to_dict("records"):
             known = "" if pd.isna(row["reached"]) else f" (known point {row['reached']})"
             share = f"{row['count']:,} | {row['share']:.4f}"

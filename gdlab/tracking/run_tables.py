@@ -67,6 +67,9 @@ def ends_table(records: Records, x0: np.ndarray) -> pd.DataFrame:
         table["kind"] = [v.kind for v in records.verdicts]
         table["index"] = pd.array([v.index for v in records.verdicts], dtype="Int64")
         table["reached"] = pd.array([v.reached for v in records.verdicts], dtype="Int64")
+    else:  # for whoever reads the table, as what is missing
+        table["kind"] = "not judged"
+        table["index"] = table["reached"] = pd.array([None] * len(table), dtype="Int64")
     return table
 
 

@@ -14,7 +14,8 @@ from gdlab.tracking.view import NAMES, View
 TABLES = ("leaderboard", "runs")  # views that open as a table, not as charts
 FINAL = ("loss", "grad_norm", "gap", "steps")
 MEDIANS = ("loss_q90", "runs", "share_converged", "share_diverged")
-SHARES = ("minimum", "saddle", "maximum", "plateau", "degenerate", "not_critical", "diverged")
+SHARES = ("minimum", "saddle", "maximum", "plateau", "degenerate", "not_critical", "undecided",
+          "diverged")  # fmt: skip
 VERDICT = (keys.STATUS, keys.CRITICAL_KIND, keys.MORSE_INDEX, keys.REACHED)
 
 

@@ -16,6 +16,7 @@ KINDS = (
     "cycle",
     "diverged",
     "not_critical",
+    "undecided",
 )
 
 
@@ -25,7 +26,8 @@ class Verdict:
 
     Attributes:
         kind: one of `KINDS`. `plateau`: the gradient is small but polishing leaves the
-            neighbourhood. `not_critical`: descent had not converged.
+            neighbourhood. `not_critical`: descent had not converged. `undecided`: a quick verdict
+            does not know.
         index: Morse index, number of certainly negative Hessian eigenvalues; None unless critical.
         x: the polished point `[d]` (the end point itself where polishing failed).
         value: f at `x`.
@@ -40,7 +42,7 @@ class Verdict:
         period: of a cycle.
         stable: the verdict is the same with tolerances ten times larger and smaller.
         certified: an interval Krawczyk test proved that exactly one critical point lies nearby.
-        method: "dense", "lanczos" or "none" (how the eigenvalues were found).
+        method: "dense", "lanczos", "quick" or "none" (how the eigenvalues were found).
         note: one sentence for a person, where something needs saying.
     """
 
