@@ -22,6 +22,7 @@ import pytest
 from gdlab.analysis import ranking, wording
 from gdlab.cli.main import main
 from gdlab.errors import UsageError
+from gdlab.launch import pictures
 from gdlab.tracking import aggregate, keys, query, read
 from gdlab.tracking.aggregate import middle_and_band
 from gdlab.tracking.closing import Closing
@@ -148,6 +149,9 @@ def test_the_summary_answers(folder: Path) -> None:
     assert note in report
     assert note.startswith(f"best: schedule.eta={table['schedule.eta'][0]:g} median loss ")
     assert table["converged"].sum() + table["diverged"].sum() <= table["runs"].sum() == 24
+    with pytest.raises(UsageError, match=r"no artifact curves\.png"):
+        read.artifact(run_id, "curves.png")
+    assert pictures.Drawing(None, "gdlab").all() == 1
     assert read.artifact(run_id, "curves.png").startswith(b"\x89PNG")
     with sqlite3.connect("mlflow.db") as connection:
         (page,) = connection.execute(

@@ -126,7 +126,9 @@ def test_postgresql_bulk_equals_client(postgres: str, tmp_path: Path, monkeypatc
     assert one.repair() == 0
 
     views.write_views(one, ["schedule.eta"])
-    assert query.experiment_of(EXPERIMENT, postgres) == query.Place(one.experiment_id, True)
+    assert query.experiment_of(EXPERIMENT, postgres) == query.Place(
+        one.experiment_id, EXPERIMENT, True
+    )
     lite.write([dataclasses.replace(failed, status="FINISHED")])
     for reader in (read.load, read.load_curves):
         mine, theirs = reader(EXPERIMENT, postgres), reader(EXPERIMENT, lite.uri)

@@ -16,6 +16,7 @@ from gdlab.launch.background import Writes, ahead
 from gdlab.launch.described import Sheet, sweep_id
 from gdlab.launch.plan import Call, Outcome
 from gdlab.runner import sweep
+from gdlab.tracking import keys
 from gdlab.types import Record, Records
 
 
@@ -37,7 +38,12 @@ class Execution:
         self.sweep_id = sweep_id(call.settings, call.overrides)
         self.closing = self._closing() if call.store else None
         shown = self.closing.shown if self.closing is not None else {}
-        self.sheet = Sheet(call.settings, self.sweep_id, self.swept, call.rich, shown, call.ids)
+        records = keys.OWN if call.rich else None
+        if not call.rich and self.closing is not None:
+            records = self.closing.records
+        self.sheet = Sheet(
+            call.settings, self.sweep_id, self.swept, call.rich, records, shown, call.ids
+        )
 
     def run(self, runnable: Sequence[int], groups: Sequence[sweep.Group]) -> None:
         """Fills `outcomes`, and the store."""
