@@ -54,7 +54,8 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def finite(run: RunData) -> Iterator[Series]:
     """Each metric's (name, steps, values) as it is written.
 
-    Without values that are not finite and repeated steps; of a long curve, `run.points` points.
+    Without values that are not finite and repeated steps; of a long curve `run.points` points, of
+    a constant one its ends.
     """
     for name, (steps, values) in run.metrics.items():
         y = np.asarray(values, dtype=np.float64)
@@ -63,7 +64,9 @@ def finite(run: RunData) -> Iterator[Series]:
         if not keep.all():
             at, y = at[keep], y[keep]
         if run.points is not None and len(at) > run.points:
-            some = metrics.log_spaced(at, run.points)
+            # One that stays where it was is a line between two points.
+            still = bool((y == y[0]).all())
+            some = metrics.log_spaced(at, 2 if still else run.points)
             at, y = at[some], y[some]
         t, series = at.tolist(), y.tolist()
         if len(set(t)) != len(t):
