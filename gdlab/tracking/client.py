@@ -59,6 +59,10 @@ class ClientStore:
     def client(self) -> MlflowClient:
         return client_of(self.uri)
 
+    @property
+    def files_first(self) -> bool:
+        return True
+
     def write(self, runs: Iterable[RunData], force: bool = False) -> list[str]:
         threads = THREADS if scheme(self.uri) == "http" else 1
         written: list[str | None] = []

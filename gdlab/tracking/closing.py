@@ -85,7 +85,7 @@ class Closing:
         self.populations = False
         derived = keys.run_id_for(store.experiment, f"summary/{sweep}")
         self.summary_id = store.run_ids([derived])[derived]
-        several = large and artifacts and len(params) > 1
+        several = large and artifacts and len(params) > 1 and store.files_first
         self.pooled = several and store.run_folder(self.summary_id) is not None
         self.records = self.summary_id if self.pooled else keys.OWN if several else None
 

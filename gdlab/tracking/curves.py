@@ -36,6 +36,7 @@ def whole(
         roots: run id -> its artifact address.
         names: columns that are wanted; default all.
     """
+    kept = {run_id: place if run_id in roots else "" for run_id, place in kept.items()}
     wanted = None if names is None else {"step", *names}
     code = {run_id: i for i, run_id in enumerate(kept)}
     pieces = [
@@ -76,7 +77,7 @@ def _pools(kept: Mapping[str, str], roots: Mapping[str, str]) -> dict[Path, list
     """Folder of a summary run -> the runs whose records it pools."""
     pools: dict[Path, list[str]] = {}
     for run_id, place in kept.items():
-        artifacts = None if place == keys.OWN else local_folder(roots[run_id])
+        artifacts = local_folder(roots[run_id]) if place not in ("", keys.OWN) else None
         if artifacts is not None:
             pools.setdefault(artifacts.parent.parent / place, []).append(run_id)
     return pools

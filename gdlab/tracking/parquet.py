@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 
 def array(values: Any) -> pa.Array:
-    """A column: a NumPy array of numbers or bools, or a list of texts or of whole numbers and None.
+    """A column: a NumPy array of numbers or bools, or a list of texts, or of numbers and None.
 
-    A list without a text is one of whole numbers.
+    A list without a text and without a float is one of whole numbers.
     """
     import pyarrow as pa
 
     if isinstance(values, list):
         if any(isinstance(v, str) for v in values):
             return _texts(values)
+        if any(isinstance(v, float) for v in values):
+            return array(np.array([np.nan if v is None else v for v in values], dtype=np.float64))
         there = np.array([v is not None for v in values], dtype=bool)
         known = np.array([0 if v is None else int(v) for v in values], dtype=np.int64)
         return _buffered(pa.int64(), known, there)

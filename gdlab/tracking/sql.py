@@ -61,6 +61,10 @@ class SqlStore:
     def client(self) -> MlflowClient:
         return client_of(self.uri)
 
+    @property
+    def files_first(self) -> bool:
+        return files.local_folder(self.artifact_root) is not None
+
     def write(self, runs: Iterable[RunData], force: bool = False) -> list[str]:
         written: list[str] = []
         with self.database.connect() as connection:
