@@ -22,7 +22,9 @@ import pytest
 from gdlab.analysis import ranking, wording
 from gdlab.cli.main import main
 from gdlab.errors import UsageError
+from gdlab.launch import pictures
 from gdlab.tracking import aggregate, keys, query, read
+from gdlab.tracking import summary as summary_of
 from gdlab.tracking.aggregate import middle_and_band
 from gdlab.tracking.closing import Closing
 from gdlab.tracking.records import Parts
@@ -148,6 +150,16 @@ def test_the_summary_answers(folder: Path) -> None:
     assert note in report
     assert note.startswith(f"best: schedule.eta={table['schedule.eta'][0]:g} median loss ")
     assert table["converged"].sum() + table["diverged"].sum() <= table["runs"].sum() == 24
+    with pytest.raises(UsageError, match=r"no artifact curves\.png"):
+        read.artifact(run_id, "curves.png")
+    drawn = pd.read_parquet(io.BytesIO(read.artifact(run_id, summary_of.CURVES)))
+    medians = read.load_curves("gdlab", role=keys.AGGREGATE, metrics=["loss"])
+    first = drawn[drawn["run_id"].str.endswith("/0")].set_index(["schedule.eta", "step"])["loss"]
+    medians = medians.set_index(["schedule.eta", "step"])["loss"]
+    common = first[first < 1e3 * first.groupby(level=0).transform("first")].index
+    assert len(common) > 50
+    np.testing.assert_array_equal(first.loc[common], medians.loc[common])
+    assert pictures.Drawing(None, "gdlab").all() == 1
     assert read.artifact(run_id, "curves.png").startswith(b"\x89PNG")
     with sqlite3.connect("mlflow.db") as connection:
         (page,) = connection.execute(

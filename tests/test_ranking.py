@@ -234,8 +234,8 @@ def test_shares_and_ends_in_words() -> None:
     assert endings.reached(cycles) == "reached a minimum in 17 of 25 runs, a cycle in 8"
     assert (percent(199, 200), percent(1, 1000), percent(0, 5)) == ("99%", "1%", "0%")
     table = endings.points([ended(1.0, kind="saddle", index=1, reached=3)] * 3 + [ended(1.0)])
-    assert table["reached"].tolist() == ["saddle of index 1", "minimum"]
-    assert table["share"].tolist() == [0.75, 0.25]
+    assert table["reached"] == ["saddle of index 1", "minimum"]
+    assert table["share"] == [0.75, 0.25]
 
 
 @pytest.mark.parametrize(

@@ -393,7 +393,7 @@ def test_views_unpack_and_link(uri: str) -> None:
         assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == sections
         ids = [chart["uuid"] for chart in state["compareRunCharts"]]
         assert len(set(ids)) == len(ids)
-    assert query.experiment_of("steps", uri) == query.Place(opened.experiment_id, True)
+    assert query.experiment_of("steps", uri) == query.Place(opened.experiment_id, EXPERIMENT, True)
     link = views.ui_url("http://127.0.0.1:5000/", "7", "curves")
     assert link == (
         "http://127.0.0.1:5000/#/experiments/7/runs?viewStateShareKey=curves"

@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -18,10 +19,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import psycopg
 import pytest
 
+from gdlab.cli.main import main
 from gdlab.errors import UsageError
+from gdlab.launch.pictures import Drawing
 from gdlab.tracking import keys, query, read, ui, views
 from gdlab.tracking.address import address
 from gdlab.tracking.client import ClientStore
@@ -31,6 +35,7 @@ from tests.tracking_cases import EXPERIMENT, a_run, assert_equal_stores, content
 
 pytestmark = pytest.mark.servers
 HERE = Path(__file__).parents[1]
+OWN = [keys.COMMAND]  # columns that say where a run is kept
 
 
 def program(name: str) -> str:
@@ -82,7 +87,7 @@ def cluster() -> Iterator[str]:
 @pytest.fixture
 def postgres(cluster: str, request: pytest.FixtureRequest) -> str:
     """An empty database."""
-    name = request.node.name.split("[")[0]
+    name = re.sub(r"\W+", "_", request.node.name)
     with psycopg.connect(f"{cluster}/postgres", autocommit=True) as connection:
         connection.execute(f'create database "{name}"')
     return f"{cluster}/{name}"
@@ -126,7 +131,9 @@ def test_postgresql_bulk_equals_client(postgres: str, tmp_path: Path, monkeypatc
     assert one.repair() == 0
 
     views.write_views(one, ["schedule.eta"])
-    assert query.experiment_of(EXPERIMENT, postgres) == query.Place(one.experiment_id, True)
+    assert query.experiment_of(EXPERIMENT, postgres) == query.Place(
+        one.experiment_id, EXPERIMENT, True
+    )
     lite.write([dataclasses.replace(failed, status="FINISHED")])
     for reader in (read.load, read.load_curves):
         mine, theirs = reader(EXPERIMENT, postgres), reader(EXPERIMENT, lite.uri)
@@ -207,6 +214,35 @@ def test_http_two_writers_at_once(http: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: opened.write(a_run(i) for i in range(8)), range(2)))
     assert len(content(opened)) == 8
+
+
+@pytest.mark.parametrize("where", ["http", "postgres"])
+@pytest.mark.parametrize("seeds", [2, 24])
+def test_curves_and_pictures_of_sweeps(
+    where: str, seeds: int, tmp_path: Path, monkeypatch, request: pytest.FixtureRequest
+) -> None:
+    """Few jobs or many: whole and exact as in a file, drawn when looked at."""
+    monkeypatch.chdir(tmp_path)
+    name = f"{seeds} jobs"
+    line = ["-q", "-m", "objective=himmelblau", "steps=50", f"seed=range({seeds})"]
+    uris = [address(), request.getfixturevalue(where)]
+    for uri in uris:
+        assert main([*line, f"tracking.experiment={name}", f"tracking.uri={uri}"]) == 0
+    mine, theirs = (
+        read.load_curves(name, uri, metrics=["loss", "gap", "x0"]).drop(columns=["run_id", *OWN])
+        for uri in uris
+    )
+    shared = [column for column in mine if column in theirs]
+    pd.testing.assert_frame_equal(mine[shared], theirs[shared], check_exact=True)
+    opened = open_store(uris[1], name)
+    (run_id, *_) = opened.finished_keys().values()
+    history = opened.client.get_metric_history(run_id, "loss")
+    assert 10 < len(history) <= 16
+    said: list[str] = []
+    pictures = seeds + 1 if seeds <= 20 else 1
+    assert Drawing(uris[1], name, said.append).all() == pictures
+    assert said == [f"drawing {pictures} picture{'s' * (pictures > 1)} ..."]
+    assert Drawing(uris[1], name).all() == 0
 
 
 def test_ui_page_and_health(http: str) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
-from gdlab.analysis.numbers import percent
+from gdlab.analysis.numbers import is_na, percent
 from gdlab.types import Record, Records, Schedule
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 COORDINATES = 8  # of an end point
 # What `gdlab.load` calls it all.
@@ -197,15 +200,20 @@ def shares(endings: Sequence[Ending]) -> str:
     return words + (f", {percent(counts['diverged'], n)} diverged" if counts["diverged"] else "")
 
 
-def points(endings: Sequence[Ending]) -> pd.DataFrame:
-    """What was reached over a whole sweep: reached, index, known point, runs, share."""
+def points(endings: Sequence[Ending]) -> dict[str, list[Any]]:
+    """What was reached over a whole sweep, by columns, most frequent first.
+
+    Columns: reached, index, known point (None where there is none), runs, share.
+    """
     counts = Counter((e.label or "not judged", e.index, e.reached) for e in endings)
-    rows = [
-        {"reached": label, "index": index, "known point": known, "runs": n}
-        for (label, index, known), n in sorted(counts.items(), key=_frequent_first)
-    ]
-    found = pd.DataFrame(rows).astype({"index": "Int64", "known point": "Int64"})
-    return found.assign(share=found["runs"] / len(endings))
+    rows = sorted(counts.items(), key=_frequent_first)
+    return {
+        "reached": [label for (label, _, _), _ in rows],
+        "index": [index for (_, index, _), _ in rows],
+        "known point": [known for (_, _, known), _ in rows],
+        "runs": [n for _, n in rows],
+        "share": [n / len(endings) for _, n in rows],
+    }
 
 
 def _frequent_first(counted: tuple[tuple[Any, ...], int]) -> tuple[Any, ...]:
@@ -215,7 +223,7 @@ def _frequent_first(counted: tuple[tuple[Any, ...], int]) -> tuple[Any, ...]:
 
 def _given(value: Any) -> Any:
     """The value, or None where there is none."""
-    return None if value is None or value is pd.NA or value != value or value == "" else value
+    return None if value is None or is_na(value) or value != value or value == "" else value
 
 
 def _float(value: Any) -> float:

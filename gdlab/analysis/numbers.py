@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 DIGITS = 6
 ALL = 17  # digits, which tell all floats apart
@@ -40,7 +40,7 @@ def digits_of(values: Sequence[Any], digits: int = DIGITS) -> int:
 
 def written(value: Any, digits: int = DIGITS) -> str:
     """A parameter's value as one would type it: `0.1`, `null`, `true`, `[1,2]`."""
-    if value is None or value is pd.NA:
+    if value is None or is_na(value):
         return "null"
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
@@ -53,6 +53,12 @@ def written(value: Any, digits: int = DIGITS) -> str:
         with contextlib.suppress(ValueError, SyntaxError):
             return written(ast.literal_eval(text), digits)
     return text
+
+
+def is_na(value: Any) -> bool:
+    """Whether the value is pandas' NA: there is none before pandas is imported."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and value is getattr(pandas, "NA", pandas)
 
 
 def percent(count: float, of: float) -> str:

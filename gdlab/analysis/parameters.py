@@ -6,12 +6,15 @@ Losses are compared between choices, on one problem, over what is paired.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from gdlab.analysis.numbers import numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 Role = Literal["problem", "choice", "pair", "silent"]
 Params = Mapping[str, Any]

@@ -12,16 +12,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gdlab.analysis import endings as ends
 from gdlab.analysis import parameters
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.known_points import places
 from gdlab.analysis.parameters import Params
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 SAME = 1e-12  # losses so near to the lowest are equal to it: then the fewer steps win
 
@@ -164,7 +167,7 @@ def rank_runs(runs: pd.DataFrame) -> Ranking:
     return rank(parameters.of_runs(runs), ends.of_runs(runs))
 
 
-def table(ranking: Ranking) -> pd.DataFrame:
+def columns(ranking: Ranking) -> dict[str, list[Any]]:
     """One row a choice on a problem, best first, in the order in which the sentences rank.
 
     Columns: the problem's parameters, rank, the choice's, loss (the median), lowest, highest and
@@ -181,7 +184,14 @@ def table(ranking: Ranking) -> pd.DataFrame:
         counts = Counter(e.status for e in s.endings)
         row |= {"steps": s.steps, "converged": counts["converged"], "diverged": counts["diverged"]}
         rows.append(row | {"reached": ends.reached(s.endings, places(s.params))})
-    return pd.DataFrame({name: [row[name] for row in rows] for name in rows[0]})
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def table(ranking: Ranking) -> pd.DataFrame:
+    """`columns` as a table."""
+    import pandas as pd
+
+    return pd.DataFrame(columns(ranking))
 
 
 def best_runs(ranking: Ranking, most: int) -> list[list[int]]:

@@ -1,15 +1,25 @@
-"""Tables of runs: wide, and as text in which a number always looks the same."""
+"""Tables of runs: wide, and as text in which a number always looks the same.
+
+A table is a DataFrame, or columns by name: what only writes text needs no pandas.
+"""
 
 from __future__ import annotations
 
+import csv as quoted
+import io
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
-from gdlab.analysis.numbers import TINY, digits_of
+from gdlab.analysis.numbers import TINY, digits_of, is_na
 from gdlab.analysis.parameters import is_parameter
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Table: TypeAlias = pd.DataFrame | Mapping[str, Sequence[Any]]
 
 FLOAT = ".12g"
 
@@ -29,7 +39,7 @@ def wide(
 
 def text(value: Any, form: str = FLOAT) -> str:
     """A cell: floats in a fixed format, zero without sign or rest, nothing for what is missing."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+    if value is None or is_na(value) or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
@@ -39,48 +49,70 @@ def text(value: Any, form: str = FLOAT) -> str:
     return str(value)
 
 
-def csv(table: pd.DataFrame, forms: Mapping[str, str] | None = None) -> str:
+def csv(table: Table, forms: Mapping[str, str] | None = None) -> str:
     """The table as CSV with fixed float formats: equal numbers give equal bytes.
 
     Args:
         forms: column -> format of its floats (default 12 digits).
     """
-    return _texts(table, forms).to_csv(index=False, lineterminator="\n")
+    texts = _texts(table, forms)
+    lines = io.StringIO()
+    write = quoted.writer(lines, lineterminator="\n")
+    write.writerow(texts)
+    write.writerows(zip(*texts.values()))
+    return lines.getvalue()
 
 
-def markdown(table: pd.DataFrame, forms: Mapping[str, str] | None = None) -> str:
-    """The table in Markdown: numbers to the right, bars escaped, columns aligned."""
-    forms = {**_of_parameters(table), **(forms or {})}
-    texts = _texts(table, forms, ".6g").map(lambda t: t.replace("|", "\\|"))
-    right = [pd.api.types.is_numeric_dtype(table[c]) for c in table.columns]
-    heads = [str(c).replace("|", "\\|") for c in table.columns]
-    widths = [
-        max(3, len(head), *(len(t) for t in texts.iloc[:, i])) if len(texts) else max(3, len(head))
-        for i, head in enumerate(heads)
-    ]
+def markdown(table: Table, forms: Mapping[str, str] | None = None, most: int | None = None) -> str:
+    """The table in Markdown: numbers to the right, bars escaped, columns aligned.
+
+    Args:
+        forms: column -> format of its floats (default 6 digits, of parameters as many as it takes
+            to tell the settings apart).
+        most: rows, the first ones.
+    """
+    shown = {name: cells[:most] for name, cells in _columns(table).items()}
+    forms = {**_of_parameters(shown), **(forms or {})}
+    texts = {
+        name.replace("|", "\\|"): [cell.replace("|", "\\|") for cell in cells]
+        for name, cells in _texts(shown, forms, ".6g").items()
+    }
+    right = [_is_numeric(cells) for cells in shown.values()]
+    widths = [max(3, len(head), *map(len, cells), 0) for head, cells in texts.items()]
 
     def line(cells: Sequence[str]) -> str:
         padded = [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(cells, widths, right)]
         return "| " + " | ".join(padded) + " |"
 
     rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right)]
-    rows = [line(row) for row in texts.itertuples(index=False)]
-    return "\n".join([line(heads), line(rule), *rows]) + "\n"
+    return "\n".join([line(list(texts)), line(rule), *map(line, zip(*texts.values()))]) + "\n"
 
 
-def _of_parameters(table: pd.DataFrame) -> dict[str, str]:
+def _is_numeric(cells: Sequence[Any]) -> bool:
+    """Whether a column has numbers, and nothing but numbers and gaps."""
+    there = [v for v in cells if v is not None and not is_na(v)]
+    return bool(there) and all(isinstance(v, int | float | np.number | np.bool_) for v in there)
+
+
+def _of_parameters(columns: Mapping[str, Sequence[Any]]) -> dict[str, str]:
     """Formats with the digits that it takes to tell the settings of a column apart."""
-    columns = {str(c): table[c] for c in table.columns if is_parameter(str(c))}
-    real = {name: [v for v in column if isinstance(v, float)] for name, column in columns.items()}
+    real = {
+        name: [v for v in cells if isinstance(v, float)]
+        for name, cells in columns.items()
+        if is_parameter(name)
+    }
     return {name: f".{digits_of(values)}g" for name, values in real.items()}
 
 
+def _columns(table: Table) -> dict[str, list[Any]]:
+    return {str(name): list(cells) for name, cells in table.items()}
+
+
 def _texts(
-    table: pd.DataFrame, forms: Mapping[str, str] | None, default: str = FLOAT
-) -> pd.DataFrame:
+    table: Table, forms: Mapping[str, str] | None, default: str = FLOAT
+) -> dict[str, list[str]]:
     forms = forms or {}
-    columns = {
-        str(name): [text(v, forms.get(str(name), default)) for v in table[name]]
-        for name in table.columns
+    return {
+        name: [text(v, forms.get(name, default)) for v in cells]
+        for name, cells in _columns(table).items()
     }
-    return pd.DataFrame(columns, dtype=object)

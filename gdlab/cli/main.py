@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gdlab import __version__
@@ -230,7 +230,13 @@ def _ui(args: list[str], screen: Screen) -> int:
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise UsageError(f"port={port}: takes a number from 1 to 65535")
     uri = options.get("tracking.uri")
-    return ui.show(uri, names[0] if names else None, int(port), screen.say)
+
+    def drawing(study: str | None) -> Iterator[bytes]:
+        from gdlab.launch.pictures import Drawing
+
+        return Drawing(uri, study, screen.tell).each()
+
+    return ui.show(uri, names[0] if names else None, int(port), screen.say, drawing)
 
 
 def _report(args: list[str], screen: Screen) -> int:

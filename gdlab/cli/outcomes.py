@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from gdlab.analysis import endings, parameters, ranking, wording
 from gdlab.analysis.known_points import objective_of, places
@@ -20,7 +18,8 @@ from gdlab.cli.terminal import VERBOSE, Screen
 from gdlab.errors import UsageError
 from gdlab.launch.plan import Outcome, Plan
 from gdlab.launch.settings import Settings
-from gdlab.tracking import address, describe, run_tables
+from gdlab.tracking import address, describe, parquet, run_tables
+from gdlab.tracking.keys import RECORD
 from gdlab.types import Record
 
 BEST = 8  # rows of a table of what was best
@@ -78,7 +77,6 @@ def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
             way = spark(loss) if screen.unicode else "to"
             screen.say(f"loss {number(loss[0])} {way} {number(loss[-1])}")
     elif record is not None:
-        table = run_tables.points_table(record.verdicts or [])
         rows = [
             (
                 r["point"],
@@ -87,7 +85,7 @@ def _one(outcome: Outcome, settings: Settings, screen: Screen) -> None:
                 f"{r['share']:.4f}",
                 number(r["f"]),
             )
-            for r in table.head(12).to_dict("records")
+            for r in run_tables.points(record.verdicts or [])[:12]
         ]
         screen.say(f"{len(record):,} starts, median of {np.median(record.steps):,.0f} steps")
         if record.verdicts is None:
@@ -101,7 +99,7 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
     if not screen.draws:
         return False
     table = _recorded(outcome, settings)
-    if table is None or len(table) < 2 or np.isfinite(table["loss"]).sum() < 2:
+    if table is None or np.isfinite(table["loss"]).sum() < 2:
         return False
     from gdlab.cli import braille
 
@@ -111,7 +109,7 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
     ground = []
     way = [c for c in ("x0", "x1", "x2") if c in table]
     if len(way) == 2:
-        path = table[way].to_numpy(float)
+        path = np.stack([table[name] for name in way], axis=1).astype(float)
         path = path[np.isfinite(path).all(axis=1)]
         objective = objective_of(outcome.params)
         if objective is not None and objective.dim == 2 and len(path) > 1:
@@ -121,23 +119,21 @@ def _drawn(outcome: Outcome, settings: Settings, screen: Screen) -> bool:
             box = np.array([x[[0, -1]], y[[0, -1]]])
             if np.isfinite(f).any():
                 ground = braille.landscape(f, path, box, room, 16, objective.name, screen.colours)
-    curve = braille.curve(
-        table["step"].to_numpy(), table["loss"].to_numpy(), room, 16 if ground else 12, "loss"
-    )
+    curve = braille.curve(table["step"], table["loss"], room, 16 if ground else 12, "loss")
     screen.draw([ground, curve] if ground else [curve], beside)
     return True
 
 
-def _recorded(outcome: Outcome, settings: Settings) -> pd.DataFrame | None:
-    """The descent's record: as it ran, or as the store has it."""
+def _recorded(outcome: Outcome, settings: Settings) -> Mapping[str, np.ndarray] | None:
+    """The descent's record by columns: as it ran, or as the store has it."""
     if isinstance(outcome.record, Record):
-        return run_tables.record_table(outcome.record)
+        return run_tables.record_columns(outcome.record)
     if outcome.run_id is None:
         return None
     from gdlab.tracking.read import artifact
 
     try:
-        return pd.read_parquet(io.BytesIO(artifact(outcome.run_id, "record.parquet", settings.uri)))
+        return parquet.columns(artifact(outcome.run_id, RECORD, settings.uri))
     except UsageError:
         return None  # large sweeps keep no record a run
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gdlab.analysis import tables
 from gdlab.cli.terminal import Screen
+from gdlab.launch.pictures import Drawing
 from gdlab.launch.study import Study
 
 
@@ -43,8 +44,14 @@ def redraw(
     screen: Screen | None = None,
     into: Path | None = None,
 ) -> int:
-    """Claims, tables and figures again, from the stored runs alone; arguments as for `run`."""
-    return _drawn(Study(name, overrides), screen or Screen(), into)
+    """Claims, tables and figures again, from the stored runs alone; arguments as for `run`.
+
+    The pictures that its runs' pages lack are drawn too.
+    """
+    study, screen = Study(name, overrides), screen or Screen()
+    code = _drawn(study, screen, into)
+    Drawing(study.first["tracking"]["uri"], name, screen.tell).all()
+    return code
 
 
 def _drawn(study: Study, screen: Screen, into: Path | None) -> int:

@@ -1,16 +1,15 @@
-"""Artifacts of a run: its tables, its configuration, and a small picture of the descent."""
+"""Artifacts of a run: its tables and its configuration; pictures and tables of surveys."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
 
-from gdlab.critical.surface import near, over_domain, surface
+from gdlab.critical.surface import over_domain
 from gdlab.launch.build import Built
-from gdlab.tracking import run_tables
+from gdlab.tracking import keys, parquet, records, run_tables
 from gdlab.types import Objective, Record, Records
 
 MOST_MINIMA = 60  # a graph of more is a blot
@@ -19,40 +18,30 @@ MOST_MINIMA = 60  # a graph of more is a blot
 def artifacts(built: Built, record: Record | Records) -> dict[str, bytes]:
     """What a run's page keeps: relative path -> content.
 
-    `config.yaml` (resolved), `record.parquet` or, of many starts, `ends.parquet`,
-    `critical_points.csv` and `descent.png`.
+    `config.yaml` (resolved), `record.parquet` or, of many starts, `ends.parquet` and the record
+    of the first start, `first.parquet`; `critical_points.csv`. Its picture, `descent.png`, is
+    drawn from these when it is first looked at (see `pictures`).
     """
     job = built.job
     assert job is not None
-    files = {"config.yaml": yaml.safe_dump(nested(dict(built.params)), sort_keys=False).encode()}
+    files = {keys.CONFIG: yaml.safe_dump(nested(dict(built.params)), sort_keys=False).encode()}
     if isinstance(record, Record):
-        files["record.parquet"] = run_tables.parquet(run_tables.record_table(record))
+        files[keys.RECORD] = parquet.content(run_tables.record_columns(record))
         verdicts = [record.verdict] if record.verdict else []
     else:
-        files["ends.parquet"] = run_tables.parquet(run_tables.ends_table(record, job.x0))
+        files[keys.FIRST] = parquet.content(run_tables.record_columns(record[0]))
+        files[keys.ENDS] = parquet.content(run_tables.end_columns(record, job.x0))
         verdicts = list(record.verdicts or [])
-    files["critical_points.csv"] = run_tables.points_table(verdicts).to_csv(index=False).encode()
-    files["descent.png"] = picture(job.objective, record)
+    files["critical_points.csv"] = run_tables.points_csv(verdicts)
     return files
 
 
-def picture(objective: Objective, record: Record | Records) -> bytes:
-    """The descent drawn small: loss and gradient norm, and the path over the landscape (d <= 2)."""
-    from gdlab.figures.descent import descent_picture
-
-    one = record if isinstance(record, Record) else record[0]
-    ends = record.x if isinstance(record, Records) else record.x[None]
-    landscape = None
-    if objective.dim <= 2 and one.path is not None:
-        landscape = surface(objective, near(objective, np.concatenate([one.path, ends])))
-        if not np.isfinite(landscape[-1]).any():
-            landscape = None
-    return descent_picture(
-        run_tables.record_table(one),
-        landscape,
-        title=objective.name,
-        ends=ends if len(ends) > 1 else None,
-    )
+def record_of(record: Record | Records, run_id: str) -> dict[str, bytes]:
+    """The record alone, for a run of a large sweep in a store that pools none."""
+    if isinstance(record, Record):
+        return {keys.RECORD: parquet.content(run_tables.record_columns(record))}
+    rows = records.table(record, [slice(0, len(record))], [run_id])
+    return {keys.RECORD: parquet.content(dict(zip(rows.column_names, rows.columns)))}
 
 
 def census_files(objective: Objective, found: Any) -> dict[str, bytes]:
@@ -95,6 +84,7 @@ def census_files(objective: Objective, found: Any) -> dict[str, bytes]:
 
 def basin_files(objective: Objective, found: Any) -> dict[str, bytes]:
     """Picture and labels of a basin map (`gdlab.critical.basin_map.Basins`)."""
+
     import io
 
     buffer = io.BytesIO()
@@ -102,6 +92,8 @@ def basin_files(objective: Objective, found: Any) -> dict[str, bytes]:
     np.savez_compressed(buffer, label=found.label, steps=found.steps, **values)
     files = {"basins.npz": buffer.getvalue()}
     if found.label.ndim == 2:
+        import pandas as pd
+
         from gdlab.figures import critical, style
 
         (i, x), (j, y) = found.axes

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
 
 DIGITS = 13  # decimals of a claim's numbers: below them lies the last bit's noise
@@ -41,6 +39,8 @@ class Claim:
 
 def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
     """One row a claim: claim, expected, measured, tolerance, holds, source."""
+    import pandas as pd
+
     return pd.DataFrame(
         {
             "claim": [c.text for c in claims],

@@ -30,7 +30,9 @@ class Sheet:
     Attributes:
         sweep_id: of the call.
         swept: parameters that differ between its jobs, which names lead with.
-        rich: whether each run keeps its own artifacts.
+        rich: whether each run keeps its own tables and has a picture.
+        records: where the runs' whole records are: `keys.OWN`, the id of the run that pools them,
+            or None where they are not kept.
         shown: tags by which dashboards find the runs.
         ids: derived run id -> the id that the store has for it, where that is another.
     """
@@ -39,6 +41,7 @@ class Sheet:
     sweep_id: str
     swept: Sequence[str]
     rich: bool
+    records: str | None
     shown: Mapping[str, str]
     ids: Mapping[str, str]
 
@@ -47,19 +50,26 @@ class Sheet:
     ) -> RunData:
         """The run of a job that came to an end, diverged or not."""
         curves = self.settings.curves(built.params)
+        where: dict[str, str] = {}
         if isinstance(record, Record):
             metrics = single(record, curves, log10=self.rich)
-        else:
+            where = {keys.RECORDS: self.records} if self.records is not None else {}
+        else:  # its quantiles are nowhere but in MLflow
             metrics = population(record, curves)
-        files = artifacts.artifacts(built, record) if self.rich else {}
-        picture = describe.picture_link(self._run_id(built), "descent.png") if files else ""
+        files = {}
+        if self.rich:
+            files = artifacts.artifacts(built, record)
+        elif self.records == keys.OWN:
+            files = artifacts.record_of(record, self._run_id(built))
+        picture = describe.picture_link(self._run_id(built), keys.PICTURE) if self.rich else ""
         again = shlex.join(["gdlab", *map(address.shown, overrides)])
         return self._run(
             built,
             overrides,
             status="FINISHED",
-            tags={keys.STATUS: ending.status, **describe.verdict_tags(record)},
+            tags={keys.STATUS: ending.status, **where, **describe.verdict_tags(record)},
             metrics=metrics,
+            points=self.settings.points if where else None,
             artifacts=files,
             note=describe.note(record, again, picture, ending.still),
         )

@@ -16,6 +16,7 @@ from gdlab.launch.background import Writes, ahead
 from gdlab.launch.described import Sheet, sweep_id
 from gdlab.launch.plan import Call, Outcome
 from gdlab.runner import sweep
+from gdlab.tracking import keys
 from gdlab.types import Record, Records, Verdict
 
 
@@ -37,7 +38,12 @@ class Execution:
         self.sweep_id = sweep_id(call.settings, call.overrides)
         self.closing = self._closing() if call.store else None
         shown = self.closing.shown if self.closing is not None else {}
-        self.sheet = Sheet(call.settings, self.sweep_id, self.swept, call.rich, shown, call.ids)
+        rich = call.rich and call.store is not None
+        records = None
+        if self.closing is not None:
+            own = keys.OWN if call.store.files_first else None
+            records = own if rich else self.closing.records
+        self.sheet = Sheet(call.settings, self.sweep_id, self.swept, rich, records, shown, call.ids)
 
     def run(self, runnable: Sequence[int], groups: Sequence[sweep.Group]) -> None:
         """Fills `outcomes`, and the store."""

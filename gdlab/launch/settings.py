@@ -11,6 +11,8 @@ from gdlab.registry import check
 from gdlab.tracking import address
 from gdlab.types import COLUMNS
 
+LEAST_POINTS = 2
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -22,6 +24,7 @@ class Settings:
         study: name of the study.
         metrics: columns kept as curves.
         artifacts: `auto`, `always` or `never`.
+        points: of each curve in MLflow, at most; None for all. The whole is kept as Parquet.
         resume: whether what the store holds as finished is left as it is.
         dry_run: whether to plan only.
         command: what the user typed, for the run pages.
@@ -32,6 +35,7 @@ class Settings:
     study: str | None = None
     metrics: tuple[str, ...] = ("loss", "grad_norm", "step_size")
     artifacts: str = "auto"
+    points: int | None = 16
     resume: bool = True
     dry_run: bool = False
     command: str = ""
@@ -40,7 +44,7 @@ class Settings:
     def of(cls, config: Mapping[str, Any], command: str = "") -> Settings:
         """Those of a configuration."""
         tracking = config["tracking"]
-        known = {"enabled", "uri", "experiment", "metrics", "artifacts"}
+        known = {"enabled", "uri", "experiment", "metrics", "artifacts", "points"}
         for key in tracking:
             if key not in known:
                 raise UsageError(f"tracking.{key}: no such key; {suggest(key, sorted(known))}")
@@ -60,6 +64,7 @@ class Settings:
             artifacts=check(
                 "tracking.artifacts", tracking["artifacts"], Literal["auto", "always", "never"]
             ),
+            points=_points(tracking.get("points", cls.points)),
             resume=check("resume", config.get("resume", True), bool),
             dry_run=check("dry_run", config.get("dry_run", False), bool),
             command=address.shown(command),
@@ -68,3 +73,15 @@ class Settings:
     def curves(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """Metrics that a job's run keeps as curves: those of the sweep, and its own probes."""
         return tuple(dict.fromkeys([*self.metrics, *params["record.probes"]]))
+
+
+def _points(value: Any) -> int | None:
+    points = check("tracking.points", value, int | Literal["all"])
+    if points == "all":
+        return None
+    if points < LEAST_POINTS:
+        raise UsageError(
+            f"tracking.points={value}: takes a number >= {LEAST_POINTS}, the first and the last "
+            "point of a curve among them, or all"
+        )
+    return int(points)

@@ -10,13 +10,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gdlab.errors import UsageError
 from gdlab.tracking.address import shown
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
+
+NUMBERED = ("index", "reached")  # numbers of points, missing where there is none
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Stored:
         """All recorded steps of the single descents, long form.
 
         Columns: `sweep`, `job`, `run_id`, `step`, `loss`, `grad_norm`, `step_size`, then the rest
-        of the record (`gap`, `slope`, `angle`, ..., the path as `x0`, `x1` for d <= 3) where a
-        run keeps its full record; then the run's parameters.
+        of the record (`gap`, `slope`, `angle`, ..., the path as `x0`, `x1` for d <= 3) where
+        records are kept (not with `tracking.artifacts=never`); then the run's parameters.
         """
         names = ["sweep", "job", "run_id"]
         singles = self.runs[~self._is_population()]
@@ -98,6 +99,7 @@ class Stored:
         for row in self.runs.loc[self._is_population(), names].to_dict("records"):
             table = self._parquet(row["run_id"], "ends.parquet")
             if table is not None:
+                table = table.astype({name: "Int64" for name in NUMBERED if name in table})
                 parts.append(table.assign(**{n: row[n] for n in names}))
         return self._with_params(parts)
 
@@ -125,22 +127,25 @@ class Stored:
         return self.runs["starts"].notna().to_numpy()
 
     def _parquet(self, run_id: str, path: str) -> pd.DataFrame | None:
+        import pandas as pd
+
         from gdlab.tracking.read import artifact
 
         try:
             return pd.read_parquet(io.BytesIO(artifact(run_id, path, self.uri)))
         except UsageError:
-            return None  # sweeps of many jobs keep no artifacts a run
+            return None  # sweeps of many jobs pool their records
 
     def _histories(self, singles: pd.DataFrame, thin: set[str]) -> pd.DataFrame:
-        from gdlab.tracking.read import load_curves
+        from gdlab.tracking.read import load_records
 
-        names = ["run_id", "step", "loss", "grad_norm", "step_size"]
-        curves = load_curves(self.name, self.uri, metrics=names[2:])[names]
+        curves = load_records(self.name, self.uri)
         wanted = singles.loc[singles["run_id"].isin(thin), ["sweep", "job", "run_id"]]
         return wanted.merge(curves, on="run_id")
 
     def _with_params(self, parts: list[pd.DataFrame]) -> pd.DataFrame:
+        import pandas as pd
+
         if not parts:
             return pd.DataFrame(columns=["sweep", "job", "run_id", "step"])
         table = pd.concat(parts, ignore_index=True)

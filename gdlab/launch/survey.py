@@ -10,10 +10,9 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from gdlab import numerics, registry
 from gdlab.errors import UsageError
@@ -22,6 +21,10 @@ from gdlab.tracking import keys
 from gdlab.tracking.address import shown
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 CENSUS: dict[str, Any] = {
     "starts": int,

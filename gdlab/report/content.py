@@ -200,7 +200,7 @@ def _headed(table: pd.DataFrame) -> pd.DataFrame:
 
 def _pictures(runs: pd.DataFrame, ranked: Ranking, uri: str) -> dict[str, bytes]:
     """The pictures of the best runs, as their pages show them; of each problem in turn."""
-    from gdlab.tracking.read import artifact
+    from gdlab.launch import pictures
 
     found: dict[str, bytes] = {}
     best = itertools.zip_longest(*ranking.best_runs(ranked, 60))
@@ -208,7 +208,7 @@ def _pictures(runs: pd.DataFrame, ranked: Ranking, uri: str) -> dict[str, bytes]
         if len(found) == PICTURES:
             break
         try:
-            picture = artifact(runs["run_id"].iloc[i], "descent.png", uri)
+            picture = pictures.of_run(runs["run_id"].iloc[i], uri)
         except UsageError:
             continue  # large sweeps keep no pictures a run
         found.setdefault(runs["name"].iloc[i], picture)

@@ -20,6 +20,7 @@ import numpy as np
 from gdlab.tracking import files, keys
 from gdlab.tracking.address import scheme
 from gdlab.tracking.connect import client_of, mlflow_errors
+from gdlab.tracking.curves import by_run, whole
 from gdlab.tracking.experiment import experiment_at
 from gdlab.tracking.insert import CHUNK, chunks, finite, stamped
 from gdlab.tracking.keys import RunData
@@ -57,6 +58,10 @@ class ClientStore:
     @functools.cached_property
     def client(self) -> MlflowClient:
         return client_of(self.uri)
+
+    @property
+    def files_first(self) -> bool:
+        return True
 
     def write(self, runs: Iterable[RunData], force: bool = False) -> list[str]:
         threads = THREADS if scheme(self.uri) == "http" else 1
@@ -138,12 +143,17 @@ class ClientStore:
     def stored_runs(self, run_ids: Sequence[str], curves: Sequence[str]) -> Iterator[RunData]:
         with mlflow_errors(self.uri):
             for run_id in run_ids:
-                data = self.client.get_run(run_id).data
+                run = self.client.get_run(run_id)
+                data = run.data
                 metrics: dict[str, Any] = {k: ([0], [v]) for k, v in data.metrics.items()}
                 for name in metrics.keys() & set(curves):
                     points = self.client.get_metric_history(run_id, name)
                     history = sorted((point.step, point.value) for point in points)
                     metrics[name] = tuple(np.array(column) for column in zip(*history))
+                if (place := data.tags.get(keys.RECORDS)) is not None:
+                    roots = {run_id: run.info.artifact_uri}
+                    found = whole(self.uri, {run_id: place}, roots, set(curves))
+                    metrics |= by_run(found, [run_id]).get(run_id, {})
                 yield RunData(run_id, "", tags=dict(data.tags), metrics=metrics)
 
     def set_metric(self, name: str, values: Mapping[str, float]) -> None:

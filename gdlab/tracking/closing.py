@@ -8,7 +8,6 @@ setting: the same sweep, run again, replaces its own.
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from gdlab.analysis import parameters, ranking, tables, wording
 from gdlab.analysis.endings import Ending
 from gdlab.analysis.numbers import written
 from gdlab.analysis.ranking import Ranking, Standing
-from gdlab.tracking import aggregate, describe, keys, summary, view, views
+from gdlab.tracking import aggregate, describe, keys, parquet, summary, view, views
 from gdlab.tracking.aggregate import Gathered
 from gdlab.tracking.keys import RunData
 from gdlab.tracking.provenance import provenance
@@ -52,6 +51,10 @@ class Closing:
         study: name of the study; its views cover all of its sweeps.
         large: whether records are pooled, as its runs keep none of their own.
         artifacts: whether files are kept at all.
+
+    Attributes:
+        records: where a large sweep's records are, see `keys.RECORDS`. They are pooled in a local
+            folder; a server has no place for them before the sweep has ended, and each run its own.
     """
 
     def __init__(
@@ -69,7 +72,6 @@ class Closing:
         self.store, self.sweep, self.params, self.swept = store, sweep, params, list(swept)
         self.command, self.study = command, study
         self.large, self.artifacts = large, artifacts
-        self.pooled = large and artifacts and len(params) > 1
         # An aggregate stands for the runs of one choice on one problem.
         self.over = [key for keys_of in parameters.telling(params) for key in keys_of]
         self.seeds = any(parameters.role(key) == "pair" for key in self.swept)
@@ -83,8 +85,9 @@ class Closing:
         self.populations = False
         derived = keys.run_id_for(store.experiment, f"summary/{sweep}")
         self.summary_id = store.run_ids([derived])[derived]
-        if artifacts and len(params) > 1:  # matplotlib takes half a second, while jax compiles
-            threading.Thread(target=_import_figures, daemon=True).start()
+        several = large and artifacts and len(params) > 1 and store.files_first
+        self.pooled = several and store.run_folder(self.summary_id) is not None
+        self.records = self.summary_id if self.pooled else keys.OWN if several else None
 
     @property
     def shown(self) -> dict[str, str]:
@@ -224,26 +227,24 @@ class Closing:
         now = int(time.time() * 1000)
         counts = Counter(end.status for end in self.gathered.ends.values())
         numbers = {"jobs": len(self.params), "failed": self.failed, **counts}
-        table = ranking.table(found)
+        table = ranking.columns(found)
         files: dict[str, bytes] = {}
         if self.artifacts:
-            if picture := summary.figure(
-                self.gathered, standings, bands, self.over, self.seeds, f"sweep {self.sweep}"
-            ):
-                files["curves.png"] = picture
+            drawn = summary.curves(self.gathered, standings, bands, self.over, self.seeds)
+            if drawn is not None:  # the picture is made when it is first looked at
+                files[summary.CURVES] = parquet.content(drawn)
             files["table.csv"] = tables.csv(table).encode()
             files["table.md"] = tables.markdown(table).encode()
         ends = list(self.gathered.ends.values())
         text = summary.report(
             line, table, ends, len(self.params), self.failed, self.command, self.pooled
         )
-        source = describe.picture_link(self.summary_id, "curves.png")
-        note = f"{text}\n\n![curves]({source})" if "curves.png" in files else text
+        source = describe.picture_link(self.summary_id, summary.PICTURE)
+        is_drawn = summary.CURVES in files
+        note = f"{text}\n\n![curves]({source})" if is_drawn else text
         if self.artifacts:
-            local = f"{text}\n\n![curves](curves.png)\n" if "curves.png" in files else text
+            local = f"{text}\n\n![curves]({summary.PICTURE})\n" if is_drawn else text
             files["report.md"] = local.encode()
-        if self.pooled:
-            files |= self._parts.artifacts()
         over = ", ".join(key.removesuffix(".name") for key in self.swept) or "nothing"
         return RunData(
             run_id=self.summary_id,
@@ -289,7 +290,3 @@ class Closing:
             logarithms=self.seeds or not self.large,
             ranges=self.gathered.ranges(summary.DRAWN),
         )
-
-
-def _import_figures() -> None:
-    from gdlab.figures import curves  # noqa: F401

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from gdlab.analysis.endings import STILL
 from gdlab.analysis.numbers import number, written
-from gdlab.tracking.run_tables import points_table
+from gdlab.tracking.run_tables import points
 from gdlab.types import Record, Records
 
 DIGITS = 12  # of a setting in a name: settings that differ have names that differ
@@ -102,8 +101,8 @@ def note(record: Record | Records, again: str, picture: str = "", still: str | N
             lines += ["", "The end points were not judged."]
         else:
             lines += ["", "| reached | starts | share | f |", "|---|---|---|---|"]
-        for row in points_table(record.verdicts or []).head(12).to_dict("records"):
-            known = "" if pd.isna(row["reached"]) else f" (known point {row['reached']})"
+        for row in points(record.verdicts or [])[:12]:
+            known = "" if row["reached"] is None else f" (known point {row['reached']})"
             share = f"{row['count']:,} | {row['share']:.4f}"
             lines.append(f"| {row['point']}{known} | {share} | {number(row['f'])} |")
     if picture:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 Triples = list[tuple[str, str, Any]]  # (run id, name, value)
 
@@ -37,6 +40,8 @@ def pivot(
 
 def frame(rows: list[tuple[str, int, float]], code: dict[str, int]) -> pd.DataFrame:
     """(run id, step, value) -> columns `code`, `step`, `value`, sorted; of unknown runs, none."""
+    import pandas as pd
+
     ids, steps, values = zip(*rows) if rows else ((), (), ())
     codes = np.fromiter((code.get(run_id, -1) for run_id in ids), np.int64, len(ids))
     step = np.array(steps, dtype=np.int64)

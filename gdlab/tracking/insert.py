@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gdlab.tracking import metrics
 from gdlab.tracking.database import Database
 from gdlab.tracking.keys import RunData
 
@@ -51,15 +52,23 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def finite(run: RunData) -> Iterator[Series]:
-    """Each metric's (name, steps, values) without values that are not finite and repeated steps."""
+    """Each metric's (name, steps, values) as it is written.
+
+    Without values that are not finite and repeated steps; of a long curve `run.points` points, of
+    a constant one its ends.
+    """
     for name, (steps, values) in run.metrics.items():
         y = np.asarray(values, dtype=np.float64)
-        t = steps.tolist() if isinstance(steps, np.ndarray) else list(steps)
+        at = np.asarray(steps)
         keep = np.isfinite(y)
         if not keep.all():
-            t = list(itertools.compress(t, keep))
-            y = y[keep]
-        series = y.tolist()
+            at, y = at[keep], y[keep]
+        if run.points is not None and len(at) > run.points:
+            # One that stays where it was is a line between two points.
+            still = bool((y == y[0]).all())
+            some = metrics.log_spaced(at, 2 if still else run.points)
+            at, y = at[some], y[some]
+        t, series = at.tolist(), y.tolist()
         if len(set(t)) != len(t):
             last = dict(zip(t, series))
             t, series = list(last), list(last.values())

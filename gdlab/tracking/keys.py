@@ -22,6 +22,8 @@ COMMAND = "overrides"  # what the user asked for, as typed
 RUN_KEY = "run_key"  # `RunData.run_id`, where the run has another in the store
 WRITER = "writer"  # host:pid while a run is being written through a client
 CURVES = "curves"  # names of the metrics that were kept as curves, where not the default ones
+RECORDS = "records"  # where a run's whole record is: `OWN`, or the id of the run that pools it
+OWN = "own"
 RANK = "rank"  # of a run on its problem: known, and written, after its sweep has ended
 ROLE = "role"  # run (of a job), aggregate (of a setting over its seeds) or summary (of a sweep)
 RUN, AGGREGATE, SUMMARY = "run", "aggregate", "summary"
@@ -29,6 +31,12 @@ SHOWN = "shown"  # "yes" on what the views show: aggregates where seeds are swep
 NOTE = "mlflow.note.content"
 RUN_NAME = "mlflow.runName"
 USER = "mlflow.user"
+
+# Artifacts of a run: its configuration; a descent's whole record, or the end points of many
+# starts and the first one's record; its picture, made when it is first looked at.
+CONFIG = "config.yaml"
+RECORD, ENDS, FIRST = "record.parquet", "ends.parquet", "first.parquet"
+PICTURE = "descent.png"
 
 # Histories are what curves are drawn from.
 HISTORIES = ("loss", "grad_norm", "step_size", "log10_loss", "log10_grad_norm", "log10_step_size")
@@ -61,6 +69,7 @@ class RunData:
         params: dotted name -> text of the resolved configuration.
         tags: name -> text; `key` is one of them.
         metrics: name -> (steps, values); values that are not finite are not written.
+        points: of each curve, so many are written at most; None for all.
         artifacts: relative path -> content.
         status: `FINISHED`, or `FAILED` for a job that raised.
         start_ms: start and `end_ms` end, in milliseconds since 1970.
@@ -72,6 +81,7 @@ class RunData:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, tuple[Sequence[int], Sequence[float]]] = field(default_factory=dict)
+    points: int | None = None
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     status: str = "FINISHED"
     start_ms: int = 0

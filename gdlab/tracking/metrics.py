@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from gdlab.analysis.endings import COORDINATES
 from gdlab.analysis.statistics import ordered_quantiles
@@ -69,6 +71,25 @@ def population(records: Records, curves: Sequence[str]) -> dict[str, Curve]:
         for name, count in _counts(records.verdicts).items():
             metrics[f"share_{name}"] = (end, np.array([count / len(records)]))
     return metrics
+
+
+def log_spaced(steps: np.ndarray, points: int) -> Int[np.ndarray, " k"]:
+    """Places of so many of the steps, which ascend: the first, the last, logarithmic between.
+
+    Whatever spacing the steps have: where they are too few for a logarithmic one, all of them.
+    """
+    return _log_spaced(np.ascontiguousarray(steps, np.int64).tobytes(), points)
+
+
+@functools.lru_cache(maxsize=4096)
+def _log_spaced(content: bytes, points: int) -> np.ndarray:
+    """Jobs of a sweep share their steps, and a run's curves do."""
+    steps = np.frombuffer(content, np.int64)
+    k = np.arange(points)
+    aim = np.geomspace(steps[0] + 1, steps[-1] + 1, points) - 1
+    near = np.searchsorted(steps, aim - 1e-6 * (aim + 1))
+    # Each one further than the one before, and room for those to come.
+    return np.minimum(np.maximum.accumulate(near - k) + k, len(steps) - points + k)
 
 
 def _drawn(record: Record, name: str) -> np.ndarray:

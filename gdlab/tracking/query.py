@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Protocol
 
 from gdlab.errors import UsageError
 from gdlab.tracking import keys
@@ -15,6 +13,10 @@ from gdlab.tracking.database import KNOWN_REVISION, Database
 from gdlab.tracking.histories import Triples
 from gdlab.tracking.query_client import ClientQueries
 from gdlab.tracking.query_sql import SqlQueries
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 VIEW_TAG = "mlflow.sharedViewState."
 
@@ -74,6 +76,18 @@ class Queries(Protocol):
         """Where a run's artifacts lie; None if there is no such run."""
         ...
 
+    def artifact_uris(self, study: str | None) -> list[tuple[str, str]]:
+        """(run id, artifact address) of its runs."""
+        ...
+
+    def showing(self, study: str | None, path: str) -> list[tuple[str, str]]:
+        """(run id, artifact address) of its runs whose pages show that artifact, newest first."""
+        ...
+
+    def experiment_name(self, number: str) -> str:
+        """An experiment's name."""
+        ...
+
 
 def ask(uri: str | None, role: str = keys.RUN) -> Queries:
     """Opens a store for reading.
@@ -115,12 +129,13 @@ def runs_of(reader: Queries, study: str | None) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Place:
-    """An experiment's number in the store, and whether gdlab's views are in its menu.
+    """An experiment's number and name in the store, and whether gdlab's views are in its menu.
 
     `run` is the newest run where that is a single descent and no part of a sweep.
     """
 
     id: str
+    name: str
     has_views: bool
     run: str | None = None
 
@@ -135,4 +150,5 @@ def experiment_of(study: str | None, uri: str | None = None) -> Place:
     runs_of(reader, study)
     number = reader.newest_experiment(study)
     has_views = f"{VIEW_TAG}leaderboard" in reader.experiment_tags(number)
-    return Place(number, has_views, reader.newest_single(number))
+    name = reader.experiment_name(number)
+    return Place(number, name, has_views, reader.newest_single(number))

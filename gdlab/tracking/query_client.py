@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from gdlab.tracking import keys
 from gdlab.tracking.client import THREADS
 from gdlab.tracking.connect import client_of, mlflow_errors
 from gdlab.tracking.histories import Triples, frame
 from gdlab.tracking.leftovers import pages
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ClientQueries:
@@ -104,6 +105,18 @@ class ClientQueries:
     def experiment_tags(self, number: str) -> set[str]:
         with mlflow_errors(self.uri):
             return set(self.client.get_experiment(number).tags)
+
+    def experiment_name(self, number: str) -> str:
+        with mlflow_errors(self.uri):
+            return str(self.client.get_experiment(number).name)
+
+    def artifact_uris(self, study: str | None) -> list[tuple[str, str]]:
+        return [(run.info.run_id, run.info.artifact_uri) for run in self._of(study)]
+
+    def showing(self, study: str | None, path: str) -> list[tuple[str, str]]:
+        found = [r for r in self._of(study) if f"?path={path}&" in r.data.tags.get(keys.NOTE, "")]
+        found.sort(key=lambda run: -(run.info.end_time or 0))
+        return [(run.info.run_id, run.info.artifact_uri) for run in found]
 
     def artifact_uri(self, run_id: str) -> str | None:
         with mlflow_errors(self.uri):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from gdlab.tracking import keys
 from gdlab.tracking.database import Database
 from gdlab.tracking.histories import Triples, frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 FINISHED = "r.status = 'FINISHED' and r.lifecycle_stage = 'active' and exists "
 JOBS = f"{FINISHED}(select 1 from tags k where k.run_uuid = r.run_uuid and k.key = '{keys.KEY}')"
@@ -122,6 +125,24 @@ class SqlQueries:
             "select key from experiment_tags where experiment_id = ?", [int(number)]
         )
         return {row[0] for row in rows}
+
+    def experiment_name(self, number: str) -> str:
+        sql = "select name from experiments where experiment_id = ?"
+        return str(self.database.rows(sql, [int(number)])[0][0])
+
+    def artifact_uris(self, study: str | None) -> list[tuple[str, str]]:
+        where, values = self._where(study)
+        sql = f"select r.run_uuid, r.artifact_uri from runs r where {where}"
+        return self.database.rows(sql, values)
+
+    def showing(self, study: str | None, path: str) -> list[tuple[str, str]]:
+        where, values = self._where(study)
+        return self.database.rows(
+            "select r.run_uuid, r.artifact_uri from runs r join tags n on n.run_uuid = r.run_uuid "
+            f"and n.key = '{keys.NOTE}' and n.value like ? where {where} "
+            "order by r.end_time desc, r.run_uuid",
+            [f"%?path={path}&%", *values],
+        )
 
     def artifact_uri(self, run_id: str) -> str | None:
         rows = self.database.rows("select artifact_uri from runs where run_uuid = ?", [run_id])

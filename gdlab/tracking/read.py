@@ -8,22 +8,26 @@ configuration alone: the same study gives the same table from any store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gdlab.errors import UsageError
 from gdlab.tracking import files, keys
 from gdlab.tracking.address import shown
-from gdlab.tracking.connect import client_of, mlflow_errors
 from gdlab.tracking.histories import Triples, pivot
-from gdlab.tracking.query import ask, runs_of
+from gdlab.tracking.long_form import curves_of
+from gdlab.tracking.query import Queries, ask, runs_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 # Tags that are text whatever they look like.
 TEXTS = {
     keys.KEY,
     keys.RUN_KEY,
+    keys.RECORDS,
     keys.STUDY,
     keys.SWEEP,
     keys.GIT_COMMIT,
@@ -58,7 +62,15 @@ def load(
     Raises:
         UsageError: no such store, or no finished run of that study in it.
     """
-    reader = ask(uri, role)
+    return _load(ask(uri, role), study, filter, role)[0]
+
+
+def _load(
+    reader: Queries, study: str | None, filter: str | None, role: str
+) -> tuple[pd.DataFrame, list[tuple[str, str | None]]]:
+    """The runs, and of each its id and where its record is kept."""
+    import pandas as pd
+
     infos = runs_of(reader, study)
     place = {run_id: i for i, (run_id, _) in enumerate(infos)}
     params = pivot(reader.params(study), place, keys.value_of)
@@ -66,6 +78,8 @@ def load(
     for name in tags.keys() - TEXTS:
         tags[name] = [keys.value_of(value) for value in tags[name]]
     metrics = pivot(reader.latest(study), place, None)
+    places = tags.pop(keys.RECORDS, [None] * len(infos))
+    records = {run_id: where for (run_id, _), where in zip(infos, places)}
     if role == keys.RUN:  # a run's rank is its sweep's, for dashboards
         metrics.pop("rank", None)
     columns: dict[str, Any] = {
@@ -80,7 +94,8 @@ def load(
     columns |= metrics
     runs = pd.DataFrame({name: _column(values) for name, values in columns.items()})
     runs = _diverged_is_bad(runs)
-    return runs if filter is None else _query(runs, filter)
+    runs = runs if filter is None else _query(runs, filter)
+    return runs, [(i, w if isinstance(w := records[i], str) else None) for i in runs["run_id"]]
 
 
 def load_curves(
@@ -97,35 +112,50 @@ def load_curves(
 
     Args:
         study, uri, filter, role: as for `load`.
-        metrics: which histories; default all but the `log10_` ones, which are the logarithms of
-            others. Metrics with a single value a run have no history and are left out.
+        metrics: which; default those that the runs were asked to keep as curves. Whatever a
+            record has can be asked for where records are kept (not with `tracking.artifacts=never`
+            or of many starts): `gap`, `x0`, `log10_loss`. Others are read from MLflow; those with a
+            single value a run have no history and are left out.
+
+    Recorded values are exact, and whole: MLflow's own table has `tracking.points` of each curve.
     """
-    runs = load(study, uri, filter, role)
+    import pandas as pd
+
     reader = ask(uri, role)
-    known = reader.metric_names(study)
-    for name in metrics or ():
-        if name not in known:
-            raise UsageError(f"metrics={name}: not recorded; known: {', '.join(sorted(known))}")
-    names = metrics or [name for name in known if not name.startswith("log10_")]
-    code = {run_id: i for i, run_id in enumerate(runs["run_id"])}
-    curves: pd.DataFrame | None = None
-    for name in names:
-        history = reader.history(study, name, code).rename(columns={"value": name})
-        if metrics is None and not history["code"].duplicated().any():
-            continue
-        if curves is None:
-            curves = history
-        elif curves["code"].equals(history["code"]) and curves["step"].equals(history["step"]):
-            curves[name] = history[name]
-        else:
-            curves = curves.merge(history, on=["code", "step"], how="outer", sort=True)
+    runs, kept = _load(reader, study, filter, role)
+    own = {name for tags in _of_curves(runs) for name in keys.curves_of(tags)}
+    curves = curves_of(reader, study, kept, metrics, own if metrics is None else None)
     if curves is None:
         raise UsageError(f"study={study}: its runs recorded no curves; record=log keeps them")
+    known = {*reader.metric_names(study), *curves.columns}
     labels = [name for name in runs.columns if name != "run_id" and name not in known]
     which = curves.pop("code").to_numpy()
     curves.insert(0, "run_id", runs["run_id"].to_numpy()[which])
     more = runs[labels].iloc[which].reset_index(drop=True)
     return pd.concat([curves, more], axis=1)
+
+
+def load_records(study: str, uri: str | None = None) -> pd.DataFrame:
+    """All that was recorded of a study's finished runs: `run_id`, `step` and the record's columns.
+
+    Of runs whose records are not kept, the curves that MLflow has.
+    """
+    import pandas as pd
+
+    reader = ask(uri)
+    runs, kept = _load(reader, study, None, keys.RUN)
+    curves = curves_of(reader, study, kept, None, None)
+    if curves is None:
+        return pd.DataFrame(columns=["run_id", "step"])
+    curves.insert(0, "run_id", runs["run_id"].to_numpy()[curves.pop("code").to_numpy()])
+    return curves
+
+
+def _of_curves(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The different tags `curves` of some runs."""
+    if keys.CURVES not in runs:
+        return [{}]
+    return [{keys.CURVES: v} if isinstance(v, str) else {} for v in runs[keys.CURVES].unique()]
 
 
 def artifact(run_id: str, path: str, uri: str | None = None) -> bytes:
@@ -134,20 +164,16 @@ def artifact(run_id: str, path: str, uri: str | None = None) -> bytes:
     Raises:
         UsageError: the run, or the artifact, is not there.
     """
+    return folder(run_id, uri).read(path)
+
+
+def folder(run_id: str, uri: str | None = None) -> files.Folder:
+    """The artifacts of a run; raises a `UsageError` where there is no such run."""
     reader = ask(uri)
     root = reader.artifact_uri(run_id)
-    folder = files.local_folder(root) if root else None
-    try:
-        if folder is not None:
-            return (folder / path).read_bytes()
-        if root:
-            with mlflow_errors(reader.uri):
-                local = client_of(reader.uri).download_artifacts(run_id, path)
-            with open(local, "rb") as file:
-                return file.read()
-    except OSError as error:
-        raise UsageError(f"run {run_id}: no artifact {path} in {root}") from error
-    raise UsageError(f"run {run_id}: not in tracking.uri={shown(reader.uri)}")
+    if not root:
+        raise UsageError(f"run {run_id}: not in tracking.uri={shown(reader.uri)}")
+    return files.Folder(reader.uri, run_id, root)
 
 
 def studies(uri: str | None = None) -> list[str]:
@@ -164,6 +190,8 @@ def _first(columns: dict[str, list[Any]], name: str) -> dict[str, list[Any]]:
 
 
 def _column(values: list[Any]) -> pd.Series:
+    import pandas as pd
+
     return pd.Series(values, dtype=object).infer_objects()
 
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from gdlab.errors import UsageError
+from gdlab.tracking import parquet
 from gdlab.tracking.address import shown
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ class Parts:
     def __init__(self, store: Store, run_id: str) -> None:
         self.store = store
         folder = store.run_folder(run_id)
-        self.remote = folder is None
-        self._kept: tempfile.TemporaryDirectory[str] | None = None
-        if folder is None:
-            self._kept = tempfile.TemporaryDirectory(prefix="gdlab-records-")
-            folder = Path(self._kept.name)
+        assert folder is not None, "records are pooled in local folders only"
         self.folder = folder / "artifacts" / "records"
         self.drafts = folder / "drafts"  # no artifacts: neither readers nor the UI see them
         self._known: dict[tuple[str, int], frozenset[str]] = {}
@@ -81,7 +77,7 @@ class Parts:
         Args:
             changed: whether runs were written; if none were, only what was left is looked at.
         """
-        if self.remote or not (changed or any(self.drafts.glob("*.parquet"))):
+        if not (changed or any(self.drafts.glob("*.parquet"))):
             return
         with self._explained(), self._folder_lock():
             missing = set(self.store.finished_keys().values())
@@ -100,10 +96,6 @@ class Parts:
                     continue  # its writer lives, and publishes it when its runs are stored
             self._clear_locks()
 
-    def artifacts(self) -> Mapping[str, bytes]:
-        """The parts to be sent to a server; local ones lie where they belong."""
-        return {f"records/{p.name}": p.read_bytes() for p in self._parts()} if self.remote else {}
-
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"))
 
@@ -119,15 +111,13 @@ class Parts:
 
     def _keep_only(self, path: Path, run_ids: Set[str]) -> bool:
         """Keeps only these of its runs in a file, and no file without runs; whether it stays."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
         if not run_ids:
             path.unlink()
         elif run_ids != self._runs_in(path):
-            whole, fewer = pq.read_table(path), self._draft()
-            these = pc.is_in(whole["run_id"], value_set=pa.array(sorted(run_ids)))
+            import pyarrow.compute as pc
+
+            whole, fewer = parquet.read(path), self._draft()
+            these = pc.is_in(whole["run_id"], value_set=parquet.array(sorted(run_ids)))
             _save(whole.filter(these), fewer)
             fewer.replace(path)
         return bool(run_ids)
@@ -135,12 +125,11 @@ class Parts:
     def _runs_in(self, path: Path) -> frozenset[str]:
         """Ids of a file's runs; none if it was not written to its end."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         version = (path.name, path.stat().st_mtime_ns)
         if version not in self._known:
             try:
-                ids = pq.read_table(path, columns=["run_id"])["run_id"].unique().to_pylist()
+                ids = parquet.read(path, {"run_id"})["run_id"].unique().to_pylist()
             except pa.ArrowInvalid:
                 ids = []
             self._known[version] = frozenset(ids)
@@ -192,8 +181,6 @@ def table(records: Records, lanes: Sequence[slice], run_ids: Sequence[str]) -> p
 
     Runs with many starts have the column `start` beside `run_id`.
     """
-    import pyarrow as pa
-
     n, longest = records.columns["step"].shape
     owner, start = np.zeros(n, np.int32), np.zeros(n, np.int32)
     mine = np.zeros(n, bool)
@@ -202,16 +189,12 @@ def table(records: Records, lanes: Sequence[slice], run_ids: Sequence[str]) -> p
         start[place] = np.arange(place.stop - place.start)
     there = (np.arange(longest) < records.length[:, None]) & mine[:, None]
     rows = there.sum(axis=1)
-    columns = {
-        "run_id": pa.DictionaryArray.from_arrays(
-            pa.array(np.repeat(owner, rows)), pa.array(list(run_ids))
-        )
-    }
+    columns: dict[str, Any] = {"run_id": parquet.named(np.repeat(owner, rows), run_ids)}
     if start.any():
-        columns["start"] = pa.array(np.repeat(start, rows))
+        columns["start"] = np.repeat(start, rows)
     for name, values in records.columns.items():
-        columns[name] = pa.array(values[there])
+        columns[name] = values[there]
     if records.path is not None and records.path.shape[-1] <= PATH_DIM:
         for i in range(records.path.shape[-1]):
-            columns[f"x{i}"] = pa.array(records.path[..., i][there])
-    return pa.table(columns)
+            columns[f"x{i}"] = records.path[..., i][there]
+    return parquet.table(columns)

@@ -1,22 +1,24 @@
-"""Tables that a run keeps as files: its record, its end points, what was reached."""
+"""Tables that a run keeps as files, by columns: its record, its end points, what was reached."""
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from gdlab.analysis.endings import COORDINATES, POINTS
 from gdlab.types import Record, Records, Verdict
 
+COLUMNS = ("point", "kind", "index", "reached", "count", "share", "f", "grad_norm", "certified")
 
-def points_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+
+def points(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     """What was reached: one row a point (or a kind, where there is no point), most frequent first.
 
-    Columns: point, kind, index, reached, count, share, f, grad_norm, certified, x0 ...
+    Keys: `COLUMNS`, then x0 ...
     """
     rows: dict[Any, dict[str, Any]] = {}
     for v in verdicts:
@@ -34,47 +36,48 @@ def points_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
                 "f": v.value,
                 "grad_norm": v.grad_norm,
                 "certified": v.certified,
-                **{f"x{i}": x for i, x in enumerate(v.x[:COORDINATES])},
+                **{f"x{i}": float(x) for i, x in enumerate(v.x[:COORDINATES])},
             },
         )
         row["count"] += 1
-    if not rows:
-        return pd.DataFrame(columns=["point", "kind", "index", "reached", "count", "share", "f"])
-    table = pd.DataFrame(rows.values())
-    table["share"] = table["count"] / len(verdicts)
-    table = table.astype({"index": "Int64", "reached": "Int64"})
-    return table.sort_values(["count", "f"], ascending=[False, True], ignore_index=True)
+    for row in rows.values():
+        row["share"] = row["count"] / len(verdicts)
+    # What has no value comes last.
+    return sorted(rows.values(), key=lambda r: (-r["count"], r["f"] != r["f"], r["f"]))
 
 
-def record_table(record: Record) -> pd.DataFrame:
+def points_csv(verdicts: Sequence[Verdict]) -> bytes:
+    """`points` as CSV, with empty cells for what is missing."""
+    rows = points(verdicts)
+    lines = io.StringIO()
+    write = csv.DictWriter(lines, list(rows[0]) if rows else COLUMNS[:7], lineterminator="\n")
+    write.writeheader()
+    write.writerows({k: "" if v is None or v != v else v for k, v in row.items()} for row in rows)
+    return lines.getvalue().encode()
+
+
+def record_columns(record: Record) -> dict[str, np.ndarray]:
     """The full record, one row a recorded step, with the path as `x0 ...` where it was kept."""
-    table = pd.DataFrame(dict(record.columns))
+    columns = dict(record.columns)
     if record.path is not None:
         for i in range(record.path.shape[1]):
-            table[f"x{i}"] = record.path[:, i]
-    return table
+            columns[f"x{i}"] = record.path[:, i]
+    return columns
 
 
-def ends_table(records: Records, x0: np.ndarray) -> pd.DataFrame:
+def end_columns(records: Records, x0: np.ndarray) -> dict[str, Any]:
     """End points of many starts, a row each: start, end, steps, status, loss, kind, reached."""
-    table = pd.DataFrame({"steps": records.steps, "status": records.status})
+    columns: dict[str, Any] = {"steps": records.steps, "status": records.status.tolist()}
     for name in ("loss", "grad_norm", "gap", "distance"):
         if name in records.columns:
-            table[name] = records.final(name)
+            columns[name] = records.final(name)
     for i in range(min(x0.shape[1], COORDINATES)):
-        table[f"start{i}"], table[f"x{i}"] = x0[:, i], records.x[:, i]
+        columns[f"start{i}"], columns[f"x{i}"] = x0[:, i], records.x[:, i]
     if records.verdicts is not None:
-        table["kind"] = [v.kind for v in records.verdicts]
-        table["index"] = pd.array([v.index for v in records.verdicts], dtype="Int64")
-        table["reached"] = pd.array([v.reached for v in records.verdicts], dtype="Int64")
+        columns["kind"] = [v.kind for v in records.verdicts]
+        columns["index"] = [v.index for v in records.verdicts]
+        columns["reached"] = [v.reached for v in records.verdicts]
     else:  # for whoever reads the table, as what is missing
-        table["kind"] = "not judged"
-        table["index"] = table["reached"] = pd.array([None] * len(table), dtype="Int64")
-    return table
-
-
-def parquet(table: pd.DataFrame) -> bytes:
-    """A table as the bytes of a Parquet file."""
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False, compression="zstd")
-    return buffer.getvalue()
+        columns["kind"] = ["not judged"] * len(records.x)
+        columns["index"] = columns["reached"] = [None] * len(records.x)
+    return columns

@@ -18,6 +18,7 @@ from gdlab.errors import UsageError
 from gdlab.tracking import files, insert, keys
 from gdlab.tracking.address import shown
 from gdlab.tracking.connect import client_of, mlflow_errors
+from gdlab.tracking.curves import by_run, whole
 from gdlab.tracking.database import Database
 from gdlab.tracking.experiment import experiment_in, tag_experiment
 from gdlab.tracking.keys import RunData
@@ -59,6 +60,10 @@ class SqlStore:
     @functools.cached_property
     def client(self) -> MlflowClient:
         return client_of(self.uri)
+
+    @property
+    def files_first(self) -> bool:
+        return files.local_folder(self.artifact_root) is not None
 
     def write(self, runs: Iterable[RunData], force: bool = False) -> list[str]:
         written: list[str] = []
@@ -180,6 +185,13 @@ class SqlStore:
             for (run_id, name), points in histories.items():
                 steps, values = zip(*sorted(points))
                 metrics[run_id][name] = (np.array(steps), np.array(values))
+            kept = {i: t[keys.RECORDS] for i, t in tags.items() if keys.RECORDS in t}
+            roots = {
+                run_id: f"{self.artifact_root.rstrip('/')}/{run_id}/artifacts" for run_id in kept
+            }
+            found = whole(self.uri, kept, roots, set(curves)) if kept else {}
+            for run_id, columns in by_run(found, list(kept)).items():
+                metrics[run_id] |= columns
             for run_id in some:
                 yield RunData(run_id, "", tags=tags[run_id], metrics=metrics[run_id])
 

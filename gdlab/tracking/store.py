@@ -49,6 +49,11 @@ class Store(Protocol):
         """MLflow's public client (imports mlflow when it is first asked for)."""
         ...
 
+    @property
+    def files_first(self) -> bool:
+        """Whether a run's artifacts are there before it counts as stored, whoever is killed."""
+        ...
+
     def write(self, runs: Iterable[RunData], force: bool = False) -> list[str]:
         """Stores the runs; returns the ids of those that were written.
 

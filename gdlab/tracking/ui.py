@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,12 +66,14 @@ def serve(
     uri: str | None = None,
     port: int = 5000,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Server:
     """Starts `mlflow server` on the store; returns when it answers.
 
     Args:
         uri: a SQLite or PostgreSQL store that exists.
         port: the first port to try; a taken one is passed over, and `say` says so.
+        meanwhile: is called while the server starts.
 
     Raises:
         UsageError: no such store, no free port, or the server does not start.
@@ -115,6 +117,7 @@ def serve(
         )
     server = Server(f"http://{HOST}:{free}", free, process, folder)
     try:
+        meanwhile()
         _await(server, log)
     except BaseException:
         server.stop()
@@ -127,23 +130,33 @@ def show(
     name: str | None = None,
     port: int = 5000,
     say: Callable[[str], None] = print,
+    drawing: Callable[[str | None], Iterator[object]] = lambda study: iter(()),
 ) -> int:
     """Serves the UI, opened at an experiment or study, until Ctrl-C; returns the exit code.
 
     Args:
         name: an experiment or study; default the one that was written last. It opens at its
             leaderboard, or where the last thing done was a single descent, at that run's page.
+        drawing: makes the pictures that a study's runs lack, or those of all runs (None), one a
+            turn. Those of what opens are there when it opens; the others follow.
     """
     uri = address(uri)
     place = query.experiment_of(name, uri)
+    shown_first = name or place.name
+
+    def first() -> None:
+        for _ in drawing(shown_first):
+            pass
+
     view = "leaderboard" if place.has_views else None
     if scheme(uri) == "http":
         reach(uri)
+        first()
         say(views.ui_url(without_user(uri), place.id, view))
         return 0
     try:
         say("starting the MLflow UI (about 15 s) ...")
-        with serve(uri, port, say) as server:
+        with serve(uri, port, say, first) as server:
             link = views.ui_url(server.url, place.id, view)
             if place.run is not None:
                 say(f"all runs: {link}")
@@ -152,8 +165,10 @@ def show(
             if sys.stdout.isatty() and (os.environ.get("DISPLAY") or sys.platform == "darwin"):
                 webbrowser.open(link)
             # Not wait(): a signal that comes just before it blocks would be seen when it returns.
+            others = drawing(None)
             while (code := server.process.poll()) is None:
-                time.sleep(0.2)
+                if next(others, None) is None:
+                    time.sleep(0.2)
             return code
     except KeyboardInterrupt:
         say("ended")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from gdlab.analysis.statistics.intervals import bootstrap
 from gdlab.analysis.statistics.quantiles import scores
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def paired(
@@ -45,6 +47,7 @@ def paired(
     Raises:
         ValueError: no such baseline, or values that cannot be compared.
     """
+    import pandas as pd
     from scipy.stats import wilcoxon
 
     score = scores(runs, value)
@@ -114,6 +117,8 @@ def performance_profile(
 
     Reference: E. D. Dolan and J. J. More, Math. Program. 91 (2002) 201.
     """
+    import pandas as pd
+
     table = costs.to_numpy(float)
     table = np.where(np.isfinite(table), table, np.inf)
     if (table <= 0).any():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 # Of these, what is not finite is infinitely bad. Of others (an angle, a gap to an unknown
 # minimum) a NaN says that there is no such number.
@@ -65,6 +69,8 @@ def quantile_curves(
     where `status` says so, after its last step. Steps at which a run was not recorded take the
     value of its last recorded step before.
     """
+    import pandas as pd
+
     rows = curves.dropna(subset=["step"])
     number = scores(rows.drop(columns="status", errors="ignore"), value)
     rows = rows[["run_id", "step"]].assign(value=number)
@@ -103,6 +109,8 @@ def summary(
 
     What diverged is infinitely bad (see `scores`); what has no number is left out.
     """
+    import pandas as pd
+
     shares = (0.5, *quantiles)
     names = ["median", *(f"q{round(100 * q)}" for q in quantiles)]
     groups = runs.assign(_score=scores(runs, value)).groupby(by, sort=True, dropna=False)["_score"]
