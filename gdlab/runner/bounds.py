@@ -33,8 +33,11 @@ CLAMPED = (GatherScatterMode.CLIP, GatherScatterMode.PROMISE_IN_BOUNDS)
 MOVES = {
     "broadcast_in_dim", "clamp", "concatenate", "copy", "copy_p",
     "dynamic_slice", "expand_dims", "gather", "pad", "reduce_max", "reduce_min", "reshape", "rev",
-    "select_n", "slice", "split", "squeeze", "stack", "transpose", "unstack",
+    "select_n", "slice", "split", "squeeze", "stack", "stop_gradient", "transpose", "unstack",
 }  # fmt: skip
+
+COUNTING = {"add", "mul", "iota", "convert_element_type", *MOVES} - {"gather"}
+WHOLE = (-math.inf, math.inf)
 
 
 class Unbounded(Exception):
@@ -106,20 +109,20 @@ def _bound(eqn: Any, arguments: Sequence[Interval], dtype: Any) -> Interval:
     """The bound on what one operation gives."""
     if dtype == np.bool_:
         return TRUTH
-    rule = RULES.get(eqn.primitive.name)
+    name = eqn.primitive.name
+    rule = RULES.get(name)
     if jnp.issubdtype(dtype, jnp.integer):  # never infinite; an index, or a number on its way
-        least, most = float(jnp.iinfo(dtype).min), float(jnp.iinfo(dtype).max)
-        low, high = (
-            rule(eqn, arguments) if rule in (_moved, _counted, _converted) else (least, most)
-        )
-        return (low, high) if least <= low <= high <= most else (least, most)
+        low, high = rule(eqn, arguments) if rule is not None and name in COUNTING else WHOLE
+        if max(-low, high) <= min(float(jnp.iinfo(dtype).max), 2.0**52) and low >= 0:
+            return low, high
+        return float(jnp.iinfo(dtype).min), float(jnp.iinfo(dtype).max)
     if rule is None or dtype not in (np.float64, np.float32) or _is_empty(eqn):
-        raise Unbounded(f"{eqn.primitive.name} of {dtype}")
+        raise Unbounded(f"{name} of {dtype}")
     low, high = rule(eqn, arguments)
     low, high = low - abs(low) * WIDER, high + abs(high) * WIDER
     most = float(jnp.finfo(dtype).max) ** (1 / 3)
     if not -most <= low <= high <= most:  # false of what is no number
-        raise Unbounded(f"{eqn.primitive.name} gives up to {max(-low, high):g}")
+        raise Unbounded(f"{name} gives up to {max(-low, high):g}")
     return low, high
 
 
