@@ -229,7 +229,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "negative": lambda a: a**-3, "pow": lambda a, b: jnp.power(a, b), "self": lambda a: a * a,
     "select_n": lambda a, b: jnp.where(a > b, a, b), "norm": lambda a: jnp.dot(a, a),
     "outer": lambda a, b: jnp.outer(a, b) @ jnp.outer(b, a), "pad": lambda a: jnp.pad(a, 2),
-    "clamp": lambda a: jax.lax.clamp(a.dtype.type(-1), a, a.dtype.type(1)), "whole": lambda a: a.astype(int) * 1.5,
+    "clamp": lambda a: jax.lax.clamp(a.dtype.type(-1), a, a.dtype.type(1)),
+    "whole": lambda a: a.astype(int) * 1.5,
     "counted": lambda a: a / (1 + jnp.arange(a.size)), "take": lambda a: a[::-1][1:],
     "gather": lambda a: jnp.asarray(a).at[jnp.array([0, 1])].get(mode="clip"),
 }  # fmt: skip
