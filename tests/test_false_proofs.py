@@ -25,6 +25,7 @@ from gdlab.critical.proof.krawczyk import certify
 from gdlab.critical.proof.primitives import UNARY, NotCertifiable
 from gdlab.critical.proof.smoothness import JUMP, KINK, POLE, SMOOTH
 from gdlab.critical.verdict import judge
+from gdlab.objectives.softplus import softplus
 from gdlab.types import Objective
 
 # No warning of NumPy's leaves a proof.
@@ -246,6 +247,11 @@ def wrong_softplus(z: Any) -> Any:
 wrong_softplus.defjvp(lambda p, t: (wrong_softplus(p[0]), (p[0] - 0.25) * t[0]))
 
 
+# Operation for operation `softplus`, with another derivative: taken for `softplus` itself.
+mistaken = jax.custom_jvp(softplus.fun)
+mistaken.defjvp(lambda p, t: (mistaken(p[0]), 2 * t[0]))
+
+
 @jax.custom_gradient
 def wrong_gradient(z: Any) -> Any:
     return z**2, lambda g: 2 * (z - 0.25) * g
@@ -373,6 +379,8 @@ PROVED: dict[str, tuple[Z, int]] = {
     "converted data": (lambda z: z**2 * jnp.float32(0.5).astype(float), 1),
     "softplus": (lambda z: jax.nn.softplus(z) - 0.3 * z, 1),
     "logaddexp": (lambda z: jnp.logaddexp(z, -z), 1),
+    "softplus of logistic": (lambda z: softplus(z) - 0.3 * z, 1),
+    "its body with a wrong rule": (lambda z: mistaken(z) - 0.3 * z, 1),
     "right rule": (lambda z: wrong_curvature(z), 1),
     "square of abs": (lambda z: jnp.abs(z**2 + 0.1), 1),
     "dominated max": (lambda z: jnp.maximum(z**2, z - 9), 1),

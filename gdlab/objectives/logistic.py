@@ -14,13 +14,14 @@ from jaxtyping import Float
 from gdlab import registry
 from gdlab.errors import UsageError
 from gdlab.objectives.inventory import box, critical
+from gdlab.objectives.softplus import softplus
 from gdlab.types import Array, Facts, Objective
 
 
 def f(data: Mapping[str, Array], x: Float[Array, " d"]) -> Float[Array, ""]:
     """1/n sum_i log(1 + exp(-z_i)) + l2/2 |x|^2, with margins z = A x."""
     z = jnp.dot(data["A"], x)
-    return jnp.mean(jnp.logaddexp(0.0, -z)) + 0.5 * data["l2"] * jnp.sum(x * x)
+    return jnp.mean(softplus(-z)) + 0.5 * data["l2"] * jnp.sum(x * x)
 
 
 @registry.objective

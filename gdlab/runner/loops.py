@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Float, Int
 
 from gdlab import numerics
-from gdlab.runner import fusion
+from gdlab.runner import fusion, watch
 from gdlab.runner import program as step
 from gdlab.runner.program import Lanes, Program, State, Step, rule_of, split
 from gdlab.runner.table import Rows, get, held, put, room
@@ -116,10 +116,15 @@ class _Block:
     def __init__(self, program: Program, shared: Mapping[str, Array], lanes: Lanes) -> None:
         axes = (-1, -1, None if not program.gathered else -1)
         self.program, self.lanes = program, lanes
+        data = {**watch.of_one(lanes.data or {}), **shared} if program.has_data else None
+        self.reach, most = watch.reach_of(program.f, data, program.dim, lanes.scale.dtype)
+        # Lanes of which it is known where f is finite.
+        self.fits = watch.fit(shared, lanes.data, most) | (self.reach == 0)
         self._step = jax.vmap(partial(step.taken, program, shared), in_axes=axes, out_axes=-1)
         self._held = jax.vmap(partial(step.held, program, shared), in_axes=axes, out_axes=-1)
-        in_unit = partial(step.held_in_unit, program, shared)
-        self._held_in_unit = jax.vmap(in_unit, in_axes=(*axes, -1), out_axes=-1)
+        self._unless = jax.vmap(
+            partial(self._one_unless, shared), in_axes=(*axes, -1, -1), out_axes=-1
+        )
         self._own = jax.vmap(partial(step.taken, program, shared), in_axes=-1, out_axes=-1)
 
     def step(self, state: State, table: Array, k: Any) -> Step:
@@ -130,9 +135,29 @@ class _Block:
         """The step k of the lanes that are to take it."""
         return self._held(self.lanes, state, self._size(table, k))
 
-    def held_in_unit(self, state: State, table: Array, k: Any, unit: Array) -> tuple[State, Array]:
-        """As `held`, with |g|^2 in a unit that follows it."""
-        return self._held_in_unit(self.lanes, state, self._size(table, k), unit)
+    def square(self, before: State, after: Step) -> Array:
+        """|g|^2 before a step; no number where f may not be finite."""
+        return watch.square(after.g, 1.0, after.value, before.x, self.reach)
+
+    def unless(
+        self, state: State, table: Array, k: Any, unit: Array, goes: Array
+    ) -> tuple[State, Array]:
+        """The step k of the lanes whose |unit g|^2 is more than `goes`, and that square."""
+        return self._unless(self.lanes, state, self._size(table, k), unit, goes)
+
+    def _one_unless(
+        self,
+        shared: Mapping[str, Array],
+        lane: Lanes,
+        state: State,
+        size: Array,
+        unit: Array,
+        goes: Array,
+    ) -> tuple[State, Array]:
+        # Lane by lane: chosen for all lanes at once, d = 100 costs a third more.
+        after = step.taken(self.program, shared, lane, state, size)
+        gg = watch.square(after.g, unit, after.value, state.x, self.reach)
+        return step.where(gg > goes, after.state, state), gg
 
     def own(self, state: State, table: Array, k: Int[Array, " B"]) -> Step:
         """A step of each lane at a time of its own."""
@@ -180,13 +205,13 @@ class _Bursts:
     ) -> None:
         self.block, self.begun, self.sizes, self.marks, self.rows = block, state, sizes, marks, rows
         self.K, self.N = marks.shape[0] - 1, sizes.shape[0]
-        self.gtol2 = _square(block.lanes.gtol)
+        self.goes = watch.limits(block.lanes.gtol, 1.0, block.program.dim)[1]
 
     def run(self) -> Segment:
         """The whole segment."""
         begun, zero = self.begun, self.marks[0]  # a constant would fill the table one by one
         kept = put(room((begun.x, begun.rule), self.K + 1), zero, (begun.x, begun.rule))
-        going = self.gtol2 < jnp.inf  # padding never goes on, so it need not be taken care of
+        going = self.goes < jnp.inf  # padding never goes on, so it need not be taken care of
         first = _Carried(zero, zero + 1, begun, going, kept)
         end = lax.while_loop(self._goes_on, self._burst, first)
         kept = put(end.kept, zero + self.K, (end.state.x, end.state.rule))
@@ -209,7 +234,7 @@ class _Bursts:
             kept, i = self._keep(kept, i, k + 1, after.state)
             # jnp.minimum, which NaN stays in, would cost a third of the step: this one passes NaN
             # by, which comes in by the sum.
-            gg = after.gg()
+            gg = self.block.square(State(x, rule, now.state.t), after)
             least = jnp.where(gg < least, gg, least) + 0 * gg
             return after.state.x, after.state.rule, least, i, kept
 
@@ -219,12 +244,12 @@ class _Bursts:
             kept, i = self._keep(kept, i, k + 1, after)
             return after, i, kept
 
-        most = jnp.full_like(self.gtol2, jnp.inf)
+        most = jnp.full_like(self.goes, jnp.inf)
         state = now.state
         x, rule, least, later, kept = lax.fori_loop(
             now.k, until, free, (state.x, state.rule, most, now.i, now.kept)
         )
-        through = now.active & (least > self.gtol2)  # false of NaN
+        through = now.active & self.block.fits & (least > self.goes)  # false of NaN
         again_until = jnp.where(jnp.any(now.active & ~through), until, now.k)
         again, _, kept = lax.fori_loop(now.k, again_until, careful, (state, now.i, kept))
         t = state.t + (until - now.k).astype(state.t.dtype)
@@ -257,19 +282,28 @@ class _Bursts:
         return Segment(end.state, made, last.going(block.lanes.gtol))
 
 
-def _square(gtol: Array) -> Array:
-    """gtol^2, or the least square that has not underflowed: below it a burst is taken with care."""
-    return jnp.maximum(gtol * gtol, jnp.finfo(gtol.dtype).tiny)
-
-
 def _stretches(
     block: _Block, state: State, sizes: Array, marks: Int[Array, " rows"], rows: Any
 ) -> Segment:
     """Record point after record point, each looked at on its way, and the steps between."""
     lanes, K = block.lanes, marks.shape[0] - 1
 
-    def careful(k: Any, carry: Any) -> Any:
-        return block.held_in_unit(carry[0], sizes, k, carry[1])
+    def stretch(begin: Any, until: Any, state: State, going: Array, unit: Array) -> State:
+        """The steps between two record points, of the lanes that go on."""
+        stops, goes = watch.limits(lanes.gtol, unit, block.program.dim)
+        goes = jnp.where(going & block.fits, goes, jnp.inf)
+
+        def free(k: Any, carry: Any) -> Any:
+            return block.unless(carry[0], sizes, k, unit, goes)
+
+        def careful(k: Any, state: State) -> State:
+            return block.held(state, sizes, k)
+
+        # A lane that is held sees the same |g|^2 at each further step: the last one tells.
+        there, gg = lax.fori_loop(begin, until, free, (state, jnp.full_like(goes, jnp.inf)))
+        told = (gg > goes) | (gg < stops) | ~going | (begin >= until)
+        again = lax.fori_loop(begin, jnp.where(jnp.all(told), begin, until), careful, state)
+        return step.where(told, there, again)
 
     def record(carry: Any) -> Any:
         i, k, state, going, table, _ = carry
@@ -282,7 +316,7 @@ def _stretches(
         until = jnp.where(ending, k, marks[i + 1])
         going = after.going(lanes.gtol)
         state = step.where(going & ~ending, after.state, state)
-        state, _ = lax.fori_loop(k + 1, until, careful, (state, after.seen["1/g"]))
+        state = stretch(k + 1, until, state, going, after.seen["1/g"])
         return i + 1, until, state, going, table, ending
 
     seen = block.rows(state, K)

@@ -114,6 +114,13 @@ def value_and_grad(f: Callable[[Any], Array], x: Any) -> tuple[Array, Any]:
     return ones[0][0], tuple(slope for _, slope in ones)
 
 
+def value_of(f: Callable[[Any], Array], x: Any) -> Array:
+    """f at x, of the operations that `value_and_grad` makes it of."""
+    if not isinstance(x, tuple):
+        return f(x)
+    return f(Coordinates(x) if _takes(lambda parts: f(Coordinates(parts)), x) else jnp.stack(x))
+
+
 def _takes(call: Callable[[Any], Any], x: Any) -> bool:
     """Whether a call can be traced on x."""
     try:
@@ -203,17 +210,8 @@ class Step(NamedTuple):
     g: Any
     seen: Mapping[str, Array]
 
-    def gg(self, unit: Any = 1.0) -> Array:
-        """|unit g|^2 of one lane, or of each of a block; not a number where f is not."""
-        if isinstance(self.g, tuple):
-            first, *others = ((gi * unit) ** 2 for gi in self.g)
-            gg = sum(others, first)
-        else:
-            gg = jnp.sum((self.g * unit) ** 2, axis=0)  # the last axis, if two, is that of lanes
-        return gg + 0 * (self.value + gg)
-
     def going(self, gtol: Array) -> Array:
-        """Whether |g| > gtol, whatever the size of g; false where f or g is not finite."""
+        """Whether |g| > gtol, whatever the size of g; false of f not finite and of g no number."""
         return self.seen["|g|^2"] + 0 * self.value > (gtol * self.seen["1/g"]) ** 2
 
 
@@ -263,27 +261,6 @@ def held(
     """
     after = taken(program, shared, lane, state, size)
     return where(after.going(lane.gtol), after.state, state)
-
-
-def held_in_unit(
-    program: Program,
-    shared: Mapping[str, Array],
-    lane: Lanes,
-    state: State,
-    size: Array,
-    unit: Array,
-) -> tuple[State, Array]:
-    """As `held`, where |g|^2 is a sum over many coordinates: a sum a step, in a unit that follows.
-
-    The unit is a power of two in which |g|^2 is far from overflow and underflow, unless |g| changes
-    by 90 orders of magnitude in one step (by 10 in float32): then the lane stops here.
-    """
-    after = taken(program, shared, lane, state, size)
-    gg = after.gg(unit)
-    bits = 200 if gg.dtype == jnp.float64 else 30
-    smaller = jnp.where(gg > 2.0 ** (2 * bits), unit * 2.0**-bits, unit)
-    following = jnp.where(gg < 2.0 ** (-2 * bits), unit * 2.0**bits, smaller)
-    return where(gg > (lane.gtol * unit) ** 2, after.state, state), following
 
 
 def where(lanes: Array, new: Any, old: Any) -> Any:

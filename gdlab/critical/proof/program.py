@@ -3,7 +3,7 @@
 A derivative rule that somebody wrote (`custom_jvp`, `custom_vjp`, `stop_gradient`) may be wrong, so
 none is believed: f is written out with the bodies of such functions in their place, and that is
 what JAX differentiates. The one exception is a body that is operation for operation one of
-`smoothness.KNOWN`; it gets JAX's own rule for that function.
+`smoothness.KNOWN`; it gets the rule of that function, JAX's or ours.
 
 All operations and number types of the three programs are looked up in lists of what has an exact
 interval form (`primitives.py`). Anything else raises `NotCertifiable` with its name.

@@ -34,6 +34,7 @@ from gdlab.critical.proof.primitives import (
     ranked,
     whole,
 )
+from gdlab.objectives.softplus import softplus
 
 SMOOTH, KINK, POLE, JUMP = 0, 1, 2, 3
 WORDS = ("smooth", "a kink", "a pole", "a jump")
@@ -44,8 +45,8 @@ ENTIRE = {
     *(MOVES - {"reduce_precision"}),
 }  # fmt: skip
 ZERO = -1e-290  # a sum of squares that is rounded outward may begin a little below 0
-# Smooth functions whose bodies are not: |a - b| and max(a, b) cancel.
-KNOWN: tuple[Callable[..., Any], ...] = (jnp.logaddexp,)
+# Smooth functions whose bodies are not: the kinks of |a| and max(a, b) cancel.
+KNOWN: tuple[Callable[..., Any], ...] = (jnp.logaddexp, softplus)
 
 
 def known(body: Any) -> Callable[..., Any] | None:
