@@ -17,8 +17,11 @@ from gdlab.critical.optimum import known_points
 from gdlab.critical.polish import norm
 from gdlab.critical.rules import NOT_CRITICAL, UNDECIDED
 from gdlab.critical.short import CLOSE, portions, stopped_short
+from gdlab.critical.smooth import is_smooth
 from gdlab.types import Objective, Verdict
 
+FEW = 3  # up to this dimension a full verdict encloses f, and sees more than samples do
+OPEN = "f may jump or have a kink here, which takes a full verdict to see"
 NOTE = "quick: eigenvalues where the descent ended; not polished, not proved"
 
 
@@ -53,6 +56,7 @@ def _judge(
     near = np.flatnonzero(~short)
     seen = look(at, objectives[0], here.rows(near), points[near], scale[near])
     reached = known_points(objectives, at.owner[points[near]], seen.root, scale[near])
+    unseen = d <= FEW and not is_smooth(objectives[0])
     # That a descent has arrived without having met its tolerance is for a full verdict to say.
     close = arrived[near] | (seen.length <= CLOSE * scale[near])
     out = [
@@ -65,8 +69,8 @@ def _judge(
     for j, k in enumerate(near):
         index = int(seen.index[j])
         kind = "minimum" if index == 0 else "maximum" if index == d else "saddle"
-        decided = bool(seen.decided[j] and close[j])
-        why = seen.why[j] or "the descent had not met its tolerance"
+        decided = bool(seen.decided[j] and close[j] and not unseen)
+        why = seen.why[j] or (OPEN if unseen else "the descent had not met its tolerance")
         out[k] = Verdict(
             kind if decided else UNDECIDED, ends[k], float(here.value[k]), float(size[k]),
             float(size[k]), index if decided else None,
