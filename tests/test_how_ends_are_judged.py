@@ -110,7 +110,7 @@ def test_quick_says_nothing_that_full_denies() -> None:
                     assert a.kind == b.kind == "not_critical"
                 said += b.kind in CRITICAL
                 sure += a.stable and a.kind in ("minimum", "maximum", "saddle")
-    assert said > 0.9 * sure > 500  # and it does decide
+    assert said > 0.85 * sure > 500  # and it does decide
 
 
 def test_quick_where_there_is_no_hessian_or_no_end() -> None:
