@@ -131,6 +131,13 @@ def rule_of(program: Program, lane: Lanes) -> optax.GradientTransformationExtraA
     return _with_plain_keys(rule)
 
 
+def part_of(
+    factory: Callable[..., Any], params: Mapping[str, Array]
+) -> optax.GradientTransformationExtraArgs:
+    """A method or a schedule by itself, with these numbers; its memory is plain arrays."""
+    return _with_plain_keys(_with_what_it_takes(factory(**params)))
+
+
 def _with_what_it_takes(
     rule: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
@@ -279,11 +286,17 @@ def held_in_unit(
     by 90 orders of magnitude in one step (by 10 in float32): then the lane stops here.
     """
     after = taken(program, shared, lane, state, size)
+    going, following = going_in_unit(after, lane.gtol, unit)
+    return where(going, after.state, state), following
+
+
+def going_in_unit(after: Step, gtol: Array, unit: Array) -> tuple[Array, Array]:
+    """Whether |g| > gtol in this unit, of one lane or of each of a block; and the next unit."""
     gg = after.gg(unit)
     bits = 200 if gg.dtype == jnp.float64 else 30
     smaller = jnp.where(gg > 2.0 ** (2 * bits), unit * 2.0**-bits, unit)
     following = jnp.where(gg < 2.0 ** (-2 * bits), unit * 2.0**bits, smaller)
-    return where(gg > (lane.gtol * unit) ** 2, after.state, state), following
+    return gg > (gtol * unit) ** 2, following
 
 
 def where(lanes: Array, new: Any, old: Any) -> Any:
