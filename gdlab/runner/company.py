@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Int
 
 from gdlab import probes
-from gdlab.runner import ensemble, loops
+from gdlab.runner import ensemble, loops, sameness
 from gdlab.runner.ensemble import Ensemble, Lanes, Parts, View
 from gdlab.runner.evaluation import Numbers, Order
-from gdlab.runner.plan import Group, Job, as_floats, stack
+from gdlab.runner.plan import Group, Job, as_floats, identity, stack
 from gdlab.runner.pool import Pool
 from gdlab.runner.program import State
 
@@ -75,25 +75,14 @@ class Company(Pool):
         return loops.Segment(state, (), active), columns
 
 
-class Member(NamedTuple):
-    """A group in an ensemble, and which parts it is made of."""
-
-    group: Group
-    objective: Hashable
-    method: Hashable
-    schedule: Hashable
-
-
 def company(
-    members: Sequence[Member],
+    groups: Sequence[Group],
     jobs: Sequence[Job],
-    looks: Callable[[Any, Any, Job], bool],
     workers: ThreadPoolExecutor,
     devices: Sequence[Any],
     tails: bool,
 ) -> Company:
     """The lanes of several groups, before their first step."""
-    groups = [m.group for m in members]
     first = jobs[groups[0].jobs[0]]
     dtype = np.dtype(first.precision)
     stacks, lengths = [], []
@@ -101,8 +90,9 @@ def company(
         counts = np.array([len(jobs[i].x0) for i in group.jobs])
         stacks.append(stack(group.jobs, jobs, counts))
         lengths.append(int(counts.sum()))
-    kinds = [_Sorting([getattr(m, kind) for m in members], lengths) for kind in Member._fields[1:]]
-    by_objective, by_method, by_schedule = kinds
+    by_objective, by_method, by_schedule = (
+        _Sorting([group.parts[kind] for group in groups], lengths) for kind in range(3)
+    )
     # The lanes lie as they are sorted by schedule.
     lane_of = by_schedule.lanes()
     places = by_schedule.back()
@@ -128,11 +118,17 @@ def company(
         keep_path=program.keep_path,
     )
 
+    def looks(factory: Any, own: Mapping[str, np.ndarray]) -> bool:
+        if factory is None:
+            return False
+        params = sameness.arrays_of({k: a[..., 0] for k, a in own.items()}, first.precision)
+        return sameness.of_rule(factory, params, program.dim, first.precision).looks
+
     def parts(kind: _Sorting, name: str, factories: Any) -> Parts:
         params = kind.numbers([getattr(s, name) for s, _ in stacks])
         views = tuple(
-            by_objective.view(kind.slots[p]) if f is not None and looks(f, own, first) else None
-            for p, (f, own) in enumerate(zip(factories, params))
+            by_objective.view(kind.slots[p]) if looks(f, own) else None
+            for p, (f, own) in enumerate(zip(factories, params, strict=True))
         )
         return Parts(tuple(params), kind.order(lane_of, places), views)
 
@@ -146,7 +142,9 @@ def company(
         scale=side("scale"),
         column=columns[lane_of],
         gtol=gtol,
-        minimizers=_minimizers([s.minimizers for s, _ in stacks], lengths, program.dim, dtype, lane_of),
+        minimizers=_minimizers(
+            [s.minimizers for s, _ in stacks], lengths, program.dim, dtype, lane_of
+        ),
         bursts=np.repeat(_bursts(groups, [s for s, _ in stacks]), lengths)[lane_of],
         view=by_objective.view(lane_of) if program.probes else None,
     )
@@ -222,7 +220,9 @@ class _Sorting:
         for p, slots in enumerate(self.slots):
             at = _padded(np.flatnonzero(self.part[lanes] == p))
             sorted_.append(at.astype(np.int32))
-            data.append(np.searchsorted(slots[: (self.part == p).sum()], lanes[at]).astype(np.int32))
+            data.append(
+                np.searchsorted(slots[: (self.part == p).sum()], lanes[at]).astype(np.int32)
+            )
         flat = np.concatenate(sorted_)
         back = np.zeros(len(lanes), np.int32)
         back[flat[::-1]] = np.arange(len(flat), dtype=np.int32)[::-1]
@@ -238,15 +238,13 @@ def _padded(lanes: np.ndarray) -> np.ndarray:
 
 
 def _tables(tables: Sequence[Sequence[Any]], columns: Sequence[np.ndarray]) -> Any:
-    from gdlab.runner.plan import _identity
-
     places: dict[Any, int] = {}
     found: list[Any] = []
     out = []
     for own, column in zip(tables, columns, strict=True):
         at = []
         for sizes in own:
-            key = _identity(sizes)
+            key = identity(sizes)
             if key not in places:
                 places[key] = len(found)
                 found.append(sizes)
@@ -255,7 +253,9 @@ def _tables(tables: Sequence[Sequence[Any]], columns: Sequence[np.ndarray]) -> A
     return found, np.concatenate(out)
 
 
-def _minimizers(known: Sequence[Any], lengths: Sequence[int], dim: int, dtype: Any, lane_of: Any) -> Any:
+def _minimizers(
+    known: Sequence[Any], lengths: Sequence[int], dim: int, dtype: Any, lane_of: Any
+) -> Any:
     """Those of all lanes; a lane that has fewer has its first several times."""
     if all(m is None for m in known):
         return None

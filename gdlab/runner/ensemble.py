@@ -131,9 +131,7 @@ class Block:
         x = _whole(state.x)
         p, method = self._updated(code.methods, lanes.methods, state.rule[0], at["grad"], x, at)
         at["scale"] = lanes.scale * sizes[k, lanes.column]
-        (u, eta), schedule = self._updated(
-            code.schedules, lanes.schedules, state.rule[1], p, x, at
-        )
+        (u, eta), schedule = self._updated(code.schedules, lanes.schedules, state.rule[1], p, x, at)
         x_next = split(x + u)
         seen = dict(over(probes.sums, state.x, value, g, split(u), eta, lanes.minimizers))
         self._probe(seen, x, value, at["grad"], u, eta)

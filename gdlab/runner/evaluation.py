@@ -106,7 +106,7 @@ def value_of_lane(
 
     @slope.defjvp
     def _(primals: Any, tangents: Any) -> Any:
-        return curve(*primals, *tangents)
+        return slope(*primals), curve(*primals, *tangents)
 
     @curve.defjvp
     def _(primals: Any, tangents: Any) -> Any:
@@ -123,8 +123,9 @@ def _slope(f: Any, x: Array) -> tuple[Array, Array]:
     return jax.value_and_grad(f)(x)
 
 
-def _curve(f: Any, x: Array, dx: Array) -> Any:
-    return jax.jvp(jax.value_and_grad(f), (x,), (dx,))
+def _curve(f: Any, x: Array, dx: Array) -> tuple[Array, Array]:
+    """How value and gradient change along dx."""
+    return jax.jvp(jax.value_and_grad(f), (x,), (dx,))[1]
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,8 @@ from gdlab.errors import UsageError
 from gdlab.probes import check_probes
 from gdlab.runner import plan as limits
 from gdlab.runner import tracing
+from gdlab.runner.company import company
+from gdlab.runner.comparison import ensembles, suspects
 from gdlab.runner.plan import Group, Job, as_floats, plan, record_marks, stack
 from gdlab.runner.pool import Pool
 from gdlab.runner.program import Program
@@ -124,35 +126,122 @@ def run(
         UsageError: the record of a single job would not fit in memory.
     """
     groups = plan(jobs) if groups is None else groups
-    chunks = [(group.program, members) for group in groups for members in _chunks(group, jobs)]
+    works = [work for part in ensembles(groups, jobs) for work in _works(part, jobs)]
     devices = _devices()
-    compiling: set[Program] = set()
+    compiling: set[Any] = set()
+    lost = _Blame(jobs)
     # Their threads compute as gdlab does for as long as they live.
     threads = partial(ThreadPoolExecutor, len(devices), initializer=numerics.enter)
     with threads() as workers, threads() as compilers:
+        pool_of = partial(_pool_of, jobs=jobs, workers=workers, devices=devices, tails=tails)
 
-        def prepare(program: Program, members: tuple[int, ...]) -> Future[Pool]:
-            new = program not in compiling
-            compiling.add(program)
-            return compilers.submit(_pool, program, members, jobs, workers, devices, tails, new)
+        def prepare(work: _Work) -> Future[Pool]:
+            new = len(work.groups) > 1 or work.groups[0].program not in compiling
+            compiling.add(work.groups[0].program)
+            return compilers.submit(pool_of, work, compiled=new)
 
         coming: deque[Future[Pool]] = deque()
         try:
-            for i, (program, members) in enumerate(chunks):
-                while len(coming) <= len(devices) and i + len(coming) < len(chunks):
-                    coming.append(prepare(*chunks[i + len(coming)]))
+            for i, work in enumerate(works):
+                while len(coming) <= len(devices) and i + len(coming) < len(works):
+                    coming.append(prepare(works[i + len(coming)]))
                 first = coming.popleft()
+                if isolate and (error := lost.known(work)):
+                    yield Lost(work.members, error)
+                    continue
                 try:
-                    done = _chunk(first.result(), members, jobs)
+                    done = list(_chunks_of(first.result(), work, jobs))
                 except Exception as error:
-                    if not isolate:
+                    if not isolate and len(work.groups) == 1:
                         raise
-                    again = partial(_pool, program, jobs=jobs, workers=workers, devices=devices)
-                    yield from _apart(members, jobs, partial(again, tails=tails), error)
+                    yield from _alone(work, jobs, pool_of, lost, error, isolate)
                 else:
-                    yield done
+                    yield from done
         finally:
             compilers.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one pool carries out: jobs of a group, or of several that go together."""
+
+    groups: tuple[Group, ...]
+    members: tuple[int, ...]
+
+
+def _works(groups: tuple[Group, ...], jobs: Sequence[Job]) -> Iterator[_Work]:
+    if len(groups) == 1:
+        yield from (_Work(groups, members) for members in _chunks(groups[0], jobs))
+    else:
+        yield _Work(groups, tuple(i for group in groups for i in group.jobs))
+
+
+class _Blame:
+    """Parts of which a job has failed already: the other jobs that have them fail alike, unseen."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
+        self.errors: dict[Hashable, UsageError] = {}
+
+    def known(self, work: _Work) -> UsageError | None:
+        """The error of a part that all the work's jobs have."""
+        (first, *others) = work.groups
+        found = (self.errors.get((kind, part)) for kind, part in enumerate(first.parts))
+        return None if others else next((error for error in found if error), None)
+
+    def found(self, work: _Work) -> UsageError | None:
+        """Whose fault it is that the work failed, if it is that of a part alone."""
+        (group, *_) = work.groups
+        self.errors |= suspects(group, self.jobs[group.jobs[0]])
+        return self.known(work)
+
+
+def _alone(
+    work: _Work,
+    jobs: Sequence[Job],
+    pool_of: Callable[..., Pool],
+    lost: _Blame,
+    error: Exception,
+    isolate: bool,
+) -> Iterator[Chunk | Lost]:
+    """The chunks of what failed together: each group by itself, or each job."""
+    if len(work.groups) > 1:
+        for group in work.groups:
+            for one in _works((group,), jobs):
+                try:
+                    done = list(_chunks_of(pool_of(one), one, jobs))
+                except Exception as trouble:
+                    if not isolate:
+                        raise
+                    yield from _alone(one, jobs, pool_of, lost, trouble, isolate)
+                else:
+                    yield from done
+    elif blamed := lost.found(work):
+        yield Lost(work.members, blamed)
+    else:
+        again = partial(_part_of, work, pool_of)
+        yield from _apart(work.members, jobs, again, error)
+
+
+def _part_of(work: _Work, pool_of: Callable[..., Pool], members: tuple[int, ...]) -> Pool:
+    return pool_of(_Work(work.groups, members))
+
+
+@numerics.computing()
+def _chunks_of(pool: Pool, work: _Work, jobs: Sequence[Job]) -> list[Chunk]:
+    """What a pool computes: a chunk for each objective, whose end points are judged together."""
+    if len(work.groups) == 1:
+        return [_chunk(pool, work.members, jobs)]
+    records = pool.run()
+    chunks, begin = [], 0
+    for _, groups in itertools.groupby(work.groups, lambda group: group.parts[0]):
+        members = tuple(i for group in groups for i in group.jobs)
+        places = _places(members, jobs)
+        part = records.part(slice(begin, begin + places[-1].stop))
+        begin += places[-1].stop
+        lanes = dict(zip(members, places, strict=True))
+        chunks.append(Chunk(members, lanes, part, int(part.steps.sum())))
+    return chunks
 
 
 @numerics.computing()
@@ -216,6 +305,25 @@ def _places(members: Sequence[int], jobs: Sequence[Job]) -> list[slice]:
     """The lanes of each job in its chunk."""
     starts = np.cumsum([0] + [len(jobs[i].x0) for i in members])
     return [slice(a, b) for a, b in itertools.pairwise(starts)]
+
+
+def _pool_of(
+    work: _Work,
+    *,
+    jobs: Sequence[Job],
+    workers: ThreadPoolExecutor,
+    devices: Sequence[Any],
+    tails: bool,
+    compiled: bool = False,
+) -> Pool:
+    """The lanes of some work before their first step, and the program compiled where asked for."""
+    if len(work.groups) == 1:
+        program = work.groups[0].program
+        return _pool(program, work.members, jobs, workers, devices, tails, compiled)
+    pool = company(work.groups, jobs, workers, devices, tails)
+    if compiled:
+        pool.compile()
+    return pool
 
 
 @numerics.computing()
