@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from gdlab.errors import MissingFact
 from gdlab.launch import build, config
 from gdlab.launch.compose import compose_one
-from gdlab.runner import plan, sweep
+from gdlab.runner import plan, sweep, work
 from gdlab.types import Facts, Record, Records
 
 STEPS = 16
@@ -108,8 +108,9 @@ def run(jobs: Sequence[sweep.Job], device: int = 0) -> list[Records]:
     with ThreadPoolExecutor(1) as pool:
         for group in sweep.plan(jobs):
             at = [jax.local_devices()[device]]
-            records = sweep._pool(group.program, group.jobs, jobs, pool, at).run()
-            places = sweep._places(group.jobs, jobs)
+            own = work.Work((group,), group.jobs)
+            records = work.pool_of(own, jobs, work.Hands(pool, at)).run()
+            places = work.places(group.jobs, jobs)
             out |= {i: records.part(lanes) for i, lanes in zip(group.jobs, places, strict=True)}
     return [out[i] for i in range(len(jobs))]
 

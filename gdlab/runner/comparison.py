@@ -8,6 +8,7 @@ way or has a program of its own changes no bit (`runner.sameness`).
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
 
 import jax
 
@@ -66,10 +67,12 @@ def keeps_bits(group: Group, job: Job) -> bool:
 def parts(group: Group, job: Job) -> list[Code]:
     """The code of the method and, in closed loop, of the schedule."""
     dim, dtype = job.objective.dim, job.precision
-    rules = [job.method] if job.schedule.transform is None else [job.method, job.schedule]
+    rules: list[tuple[Any, Any]] = [(job.method.transform, job.method.params)]
+    if job.schedule.transform is not None:
+        rules.append((job.schedule.transform, job.schedule.params))
     return [
-        sameness.of_rule(rule.transform, sameness.arrays_of(rule.params, dtype), dim, dtype)
-        for rule in rules
+        sameness.of_rule(factory, sameness.arrays_of(params, dtype), dim, dtype)
+        for factory, params in rules
     ]
 
 

@@ -58,7 +58,7 @@ class View(NamedTuple):
     """
 
     order: Order
-    data: tuple[Int[Array, " room"], ...]
+    data: tuple[Int[Array, " _"], ...]
 
 
 class Parts(NamedTuple):

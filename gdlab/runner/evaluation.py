@@ -29,7 +29,7 @@ class Order(NamedTuple):
         back: of each lane, its place among the places of all parts.
     """
 
-    to: tuple[Int[Array, " room"], ...]
+    to: tuple[Int[Array, " _"], ...]
     back: Int[Array, " B"]
 
     def split(self, tree: Any) -> list[Any]:
@@ -47,7 +47,7 @@ class Numbers(NamedTuple):
     own: tuple[Mapping[str, Array] | None, ...]
     shared: tuple[Mapping[str, Array], ...]
 
-    def of(self, lanes: tuple[Int[Array, " room"], ...]) -> Numbers:
+    def of(self, lanes: tuple[Int[Array, " _"], ...]) -> Numbers:
         """With the data of each objective's lanes at these places."""
         return self._replace(own=tuple(map(take, self.own, lanes)))
 
@@ -136,7 +136,7 @@ def _sorted(functions: Functions, of: Callable[..., Any]) -> Any:
     def call(numbers: Numbers, order: Order, lane: Any, *point: Any) -> Any:
         # Not computed, but for its shape: whatever runs, runs over lanes.
         f, has_data = functions[0]
-        own = {k: a[..., 0] for k, a in (numbers.own[0] or {}).items()}
+        own = {k: jnp.zeros(a.shape[:-1], a.dtype) for k, a in (numbers.own[0] or {}).items()}
         return of(partial(f, {**own, **numbers.shared[0]}) if has_data else f, *point)
 
     @call.def_vmap

@@ -22,7 +22,7 @@ from gdlab import registry
 from gdlab.probes import StepView
 from gdlab.runner import fusion
 from gdlab.runner import program as step
-from gdlab.runner.program import APART, split
+from gdlab.runner.program import split
 from gdlab.types import Array
 
 TERMS = 2
