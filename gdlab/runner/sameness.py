@@ -22,6 +22,7 @@ from gdlab import registry
 from gdlab.probes import StepView
 from gdlab.runner import fusion
 from gdlab.runner import program as step
+from gdlab.runner.evaluation import Numbers, Order, value_of_lane
 from gdlab.runner.program import split
 from gdlab.types import Array
 
@@ -79,19 +80,12 @@ def of_objective(
 @lru_cache(maxsize=4096)
 def of_rule(factory: Callable[..., Any], params: Arrays, dim: int, dtype: str) -> Code:
     """A method or a schedule, on a function that is nobody's."""
-    looked: list[bool] = []
 
-    def seen(params: Any, x: Array) -> Any:
-        def f(y: Array) -> Array:
-            looked.append(True)
-            return y[0] * y[0]
-
+    def seen(f: Any, params: Any, x: Array) -> Any:
         rule = step.part_of(factory, params)
-        given = {"value": x[0], "grad": x, "value_fn": f}
-        return rule.update(x, rule.init(x), x, **given)
+        return rule.update(x, rule.init(x), x, value=x[0], grad=x, value_fn=f)
 
-    code = _traced(seen, _structs(params), jax.ShapeDtypeStruct((dim,), dtype))
-    return Code(code.keeps, bool(looked), code.error)
+    return _looking(seen, _structs(params), jax.ShapeDtypeStruct((dim,), dtype))
 
 
 @lru_cache(maxsize=256)
@@ -99,10 +93,32 @@ def of_probe(name: str, dim: int, dtype: str) -> Code:
     """A further probe, on a function that is nobody's."""
     probe = registry.factories("probe")[name]
 
-    def seen(x: Array) -> Any:
-        return probe(StepView(lambda y: y[0] * y[0], x, x[0], x, x, x[0]))
+    def seen(f: Any, x: Array) -> Any:
+        return probe(StepView(f, x, x[0], x, x, x[0]))
 
-    return _traced(seen, jax.ShapeDtypeStruct((dim,), dtype))
+    return _looking(seen, jax.ShapeDtypeStruct((dim,), dtype))
+
+
+def _looking(seen: Callable[..., Any], *arguments: Any) -> Code:
+    """Code that may look at an f: it is given one, and, if it looked, one of an ensemble too."""
+    looked: list[bool] = []
+
+    def f(x: Array) -> Array:
+        looked.append(True)
+        return x[0] * x[0]
+
+    code = _traced(partial(seen, f), *arguments)
+    if not looked or code.error is not None:
+        return code
+
+    def of_a_lane(*values: Any) -> Any:
+        lane = np.zeros(1, np.int32)
+        order, numbers = Order((lane,), lane), Numbers((None,), ({},))
+        at = partial(value_of_lane, ((f, False),), numbers, order)
+        values = jax.tree.map(lambda a: a[..., None], values)
+        return jax.vmap(lambda i, *v: seen(at(i), *v), -1, -1)(lane, *values)
+
+    return Code(code.keeps and _traced(of_a_lane, *arguments).error is None, looks=True)
 
 
 def _structs(arrays: Arrays) -> dict[str, jax.ShapeDtypeStruct]:
