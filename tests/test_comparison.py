@@ -16,7 +16,7 @@ from test_descent import assert_same_bits, job, make, results
 
 from gdlab import numerics, objectives
 from gdlab.errors import UsageError
-from gdlab.runner import comparison, ensemble, loops, sweep, work
+from gdlab.runner import comparison, ensemble_loop, loops, sweep, work
 from gdlab.types import Method, Objective, Records
 
 RULES = {
@@ -226,9 +226,9 @@ def test_what_is_traced_and_compiled_grows_with_parts_and_not_with_their_product
             return (x[0] - 1) ** 2 + 3 * x[1] * x[1]
 
         made = [Objective(f, 2), *two()]
-        programs = ensemble.segment._cache_size(), loops.apart._cache_size()
+        programs = ensemble_loop.segment._cache_size(), loops.apart._cache_size()
         results(table(made, methods, schedules))
-        now = ensemble.segment._cache_size(), loops.apart._cache_size()
+        now = ensemble_loop.segment._cache_size(), loops.apart._cache_size()
         return len(calls), now[0] - programs[0], now[1] - programs[1]
 
     few = traced(["gradient"])

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gdlab import probes
-from gdlab.runner import ensemble, loops, sameness
+from gdlab.runner import ensemble_loop, loops, sameness
 from gdlab.runner import program as step
 from gdlab.runner.ensemble import Ensemble, Lanes, Parts
 from gdlab.runner.evaluation import Numbers
@@ -66,8 +66,8 @@ class Company(Pool):
         with jax.default_device(device):
             if begin == 0:
                 x0 = self.x0[:, self.lane_of]
-                self.whole = ensemble.start(self.code, self.numbers, x0)
-            out = ensemble.segment(self.code, self.numbers, self.whole, sizes, marks, rows)
+                self.whole = ensemble_loop.start(self.code, self.numbers, x0)
+            out = ensemble_loop.segment(self.code, self.numbers, self.whole, sizes, marks, rows)
             self.whole = out.state
         at = self.place_of[members]
         state = State(out.state.x, (), out.state.t)

@@ -4,6 +4,16 @@ A structure is an objective, a method and a schedule. The lanes of an ensemble a
 times: each objective's value and gradient is computed on the lanes that have it, each method's
 direction and each schedule's step on theirs; what lies between is one permutation of lanes. So the
 program grows with objectives + methods + schedules, and not with their product.
+
+Measured (CPU seconds of the runner, 600 jobs in 80 structures of 10 objectives, 4 methods and 3
+schedules, cold and with a warm compilation cache): a program a structure 107 and 14.2; one ensemble
+4.2 and 0.9, of which 0.2 trace it and 2.4 compile it. Other ways to compute its ten gradients:
+- executables of each, called from the host: 1.5 to compile instead of 1.1, and 28 us a call and
+  part, which is 0.6 s for these 1,000 steps of 22 parts, before any rule that looks at f in a loop;
+- `lax.switch` over lanes side by side computes every objective on every lane: 0.8, and 138 us a
+  step instead of 96, growing with objectives times lanes;
+- `lax.switch`, lane after lane: 0.2, and 53 us. Not taken up: scalar code, whose bits are unproven.
+A ready executable, serialized, has 569 kB and is read in 0.05; XLA's own cache does as well.
 """
 
 from __future__ import annotations
@@ -16,15 +26,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 from jaxtyping import Bool, Float, Int
 
 from gdlab import probes, registry
 from gdlab.runner import program as step
 from gdlab.runner.evaluation import Functions, Numbers, Order, over_lanes, value_of_lane
-from gdlab.runner.loops import Segment
 from gdlab.runner.program import State, Step, split
-from gdlab.runner.table import Rows, put, room
+from gdlab.runner.table import Rows, room
 from gdlab.types import Array
 
 Transform = Callable[..., optax.GradientTransformationExtraArgs]
@@ -239,70 +247,3 @@ def _update(
         g, state, x, value=at["value"], grad=at["grad"], value_fn=f
     )
     return (u if scale is None else (u, optax.tree_utils.tree_get(after, "step_size"))), after
-
-
-class _Carried(NamedTuple):
-    """What goes from step to step.
-
-    Attributes:
-        k, i: steps taken since the segment's begin, and the record point that comes next.
-        state, going: of all lanes; who went on at the last record point.
-        unit: in which |g|^2 is taken.
-        table: what was seen.
-        ended: whether the last view was taken.
-    """
-
-    k: Any
-    i: Any
-    state: State
-    going: Array
-    unit: Array
-    table: Array
-    ended: Array
-
-
-@partial(jax.jit, static_argnums=0)
-def start(ensemble: Ensemble, lanes: Lanes, x0: Float[Array, "d B"]) -> State:
-    """The state at step 0."""
-    return Block(ensemble, lanes).start(x0)
-
-
-@partial(jax.jit, static_argnums=0)
-def segment(
-    ensemble: Ensemble,
-    lanes: Lanes,
-    state: State,
-    sizes: Float[Array, "N S"],
-    marks: Int[Array, " rows"],
-    rows: int,
-) -> Segment:
-    """Runs all lanes over `rows` record points, or until none goes on; as `loops.segment`.
-
-    The program holds one step, where those of `loops` hold up to five: every step is looked at,
-    and what was seen is written into the row of its record point, or of none. That takes some
-    times longer than a burst, and compiles in a fraction of the time.
-    """
-    block, K = Block(ensemble, lanes), marks.shape[0] - 1
-    begin = state.t.max()
-
-    def body(now: _Carried) -> _Carried:
-        due = marks[now.i] == now.k
-        ending = (now.k == marks[rows]) | ~jnp.any(now.going)
-        at = jnp.where(ending, jnp.clip(now.state.t - begin, 0, sizes.shape[0] - 1), now.k)
-        after = block.own(now.state, sizes, at)
-        table = put(now.table, jnp.where(due & ~ending, now.i, K), after.seen)
-        looked = after.going(lanes.gtol)
-        on, unit = step.going_in_unit(after, lanes.gtol, now.unit)
-        on = jnp.where(due | ending | lanes.bursts, looked, on)
-        unit = jnp.where(due | ending, after.seen["1/g"], unit)
-        state = block.where(on & ~ending, after.state, now.state)
-        going = jnp.where(due | ending, looked, now.going)
-        return _Carried(now.k + 1, now.i + due, state, going, unit, table, ending)
-
-    seen = block.rows(state, sizes, K)
-    zero = jnp.zeros_like(marks[0])
-    every = jnp.ones(lanes.gtol.shape, bool)
-    unit = jnp.ones_like(lanes.gtol)
-    first = _Carried(zero, zero, state, every, unit, seen.table, jnp.bool_(False))
-    end = lax.while_loop(lambda now: ~now.ended, body, first)
-    return Segment(end.state, (Rows(end.table, seen.names, seen.shapes),), end.going)
