@@ -76,6 +76,7 @@ def parts(group: Group, job: Job) -> list[Code]:
     ]
 
 
+@numerics.computing()
 def suspects(group: Group, job: Job) -> dict[Hashable, UsageError]:
     """What raises where it is traced by itself: the place and the name of a part -> one line."""
     found: dict[Hashable, UsageError] = {}

@@ -125,6 +125,8 @@ def run(
         def prepare(work: Work) -> Future[Pool]:
             program = work.groups[0].program
             new = not work.alone or program not in compiling
+            # What raises when it is traced is tried once, when its turn comes.
+            new = new and not (isolate and len(queue) > 1 and again.suspected(work))
             compiling.add(program)
             return compilers.submit(pool_of, work, jobs, hands, new)
 
@@ -163,6 +165,11 @@ class _Again:
         """The fault of a part that all the work's jobs have."""
         kinds = enumerate(work.groups[0].parts if work.alone else ())
         return next((self.faults[key] for key in kinds if key in self.faults), None)
+
+    def suspected(self, work: Work) -> bool:
+        """Whether a part of the work raises by itself."""
+        group = work.groups[0]
+        return work.alone and bool(suspects(group, self.jobs[group.jobs[0]]))
 
     def apart(self, work: Work) -> Iterator[Chunk]:
         """The chunks of groups that failed together, each by itself."""
