@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,10 +18,11 @@ import pytest
 import reference
 from omegaconf import OmegaConf
 
+from gdlab import numerics
 from gdlab.errors import MissingFact
 from gdlab.launch import build, config
 from gdlab.launch.compose import compose_one
-from gdlab.runner import plan, sweep
+from gdlab.runner import comparison, plan, sweep, work
 from gdlab.types import Facts, Record, Records
 
 STEPS = 16
@@ -51,6 +52,8 @@ NEEDS = {
 }
 
 
+# Those that add up more than two terms: no structure of theirs keeps its bits in company.
+ADDS = ("logistic", "matrix_factorization", "tanh_network")
 HYDRA = threading.Lock()  # it keeps what it is composing in a global
 
 
@@ -108,8 +111,9 @@ def run(jobs: Sequence[sweep.Job], device: int = 0) -> list[Records]:
     with ThreadPoolExecutor(1) as pool:
         for group in sweep.plan(jobs):
             at = [jax.local_devices()[device]]
-            records = sweep._pool(group.program, group.jobs, jobs, pool, at).run()
-            places = sweep._places(group.jobs, jobs)
+            own = work.Work((group,), group.jobs)
+            records = work.pool_of(own, jobs, work.Hands(pool, at)).run()
+            places = work.places(group.jobs, jobs)
             out |= {i: records.part(lanes) for i, lanes in zip(group.jobs, places, strict=True)}
     return [out[i] for i in range(len(jobs))]
 
@@ -162,14 +166,14 @@ def check(
     method: str,
     schedules: Iterable[str],
     alone: int | None = None,
-) -> tuple[int, int]:
+) -> tuple[int, int, list[Case]]:
     """One objective and method under some schedules: facts, NumPy, and bits in company.
 
     Args:
         alone: the CPU device on which each job also runs by itself; None: not at all.
 
     Returns:
-        Steps taken, and steps compared with NumPy.
+        Steps taken, steps compared with NumPy, and the jobs with their records.
     """
     cases = []
     for schedule in schedules:
@@ -196,7 +200,33 @@ def check(
         # A descent may come back to its start: signs go to and fro.
         moved = any((r.path != x0).any() for r, x0 in zip(records, job.x0, strict=True))
         assert moved or all(step.eta == 0 for step in steps), f"{label}: x has not moved"
-    return taken, compared
+    made = [Case(label, job, records) for (label, _, job), records in zip(cases, together)]
+    return taken, compared, made
+
+
+class Case(NamedTuple):
+    """A job, and its records in a program of its own structure."""
+
+    label: str
+    job: sweep.Job
+    records: Records
+
+
+def check_company(cases: Sequence[Case]) -> int:
+    """Structures in one program against their own programs; returns how many keep their bits."""
+    jobs = [case.job for case in cases]
+    groups = [g for g in sweep.plan(jobs) if comparison.keeps_bits(g, jobs[g.jobs[0]])]
+    if not groups:
+        return 0
+    own = work.Work(tuple(groups), tuple(i for g in groups for i in g.jobs))
+    with ThreadPoolExecutor(1, initializer=numerics.enter) as pool:
+        hands = work.Hands(pool, jax.local_devices()[:1])
+        chunks = work.carried_out(work.pool_of(own, jobs, hands), own, jobs)
+    for chunk in chunks:
+        for i in chunk.jobs:
+            records = chunk.records.part(chunk.lanes[i])
+            assert_same_bits(cases[i].records, records, f"{cases[i].label}, in company")
+    return len(groups)
 
 
 @pytest.fixture(autouse=True)
@@ -209,7 +239,7 @@ def paths_of_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_objective_agrees_with_numpy_under_all_known_step_sizes(objective: str) -> None:
     """With one method, in turn; the others are under `slow`."""
     i = OBJECTIVES.index(objective)
-    taken, compared = check(objective, METHODS[i % len(METHODS)], OPEN)
+    taken, compared, _ = check(objective, METHODS[i % len(METHODS)], OPEN)
     assert compared > 0.8 * taken > 20
 
 
@@ -227,7 +257,7 @@ def test_a_rule_that_looks_agrees_with_numpy(schedule: str, method: str) -> None
     i = METHODS.index(method) + CLOSED.index(schedule)
     # The gradient on booth shares its programs with the test of every file in conf/.
     objective = "booth" if method == "gradient" else ["fig4_6", "matyas"][i % 2]
-    taken, compared = check(objective, method, [schedule], alone=0)
+    taken, compared, _ = check(objective, method, [schedule], alone=0)
     assert 0 < compared <= taken
 
 
@@ -246,8 +276,10 @@ def test_every_method_and_schedule_agrees_with_numpy_and_keeps_its_bits(objectiv
             tasks.append((m, [s], int((i + j + k) % 7 == 0)))
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda task: check(objective, *task), tasks))
-    taken, compared = np.sum(done, axis=0)
+    taken, compared = np.sum([counts for *counts, _ in done], axis=0)
     assert compared > 0.5 * taken > 100
+    kept = check_company([case for *_, cases in done for case in cases])
+    assert (kept > 0) == (objective not in ADDS), f"{kept} structures keep their bits"
     jax.clear_caches()  # the programs of one objective are of no use to the next
 
 

@@ -75,14 +75,17 @@ def segment(
         rows: how many record points to visit.
     """
     block = _Block(program, shared, lanes)
-    # A state that takes much room is not kept for every record point.
-    keeps = program.elementwise and held((state.x, state.rule), 4 * program.dim)
     run = (
         _Bursts(block, state, sizes, marks, rows).run
-        if keeps
+        if keeps(program, state)
         else partial(_stretches, block, state, sizes, marks, rows)
     )
     return run()
+
+
+def keeps(program: Program, state: State) -> bool:
+    """Whether states are kept at record points: not what takes much room."""
+    return program.elementwise and held((state.x, state.rule), 4 * program.dim)
 
 
 # `segment`, compiled: each output by itself, which never fails, or all outputs together, which is

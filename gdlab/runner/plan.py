@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -92,10 +92,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs of one structure: the program that carries them out, and their places in the sweep."""
+    """Jobs of one structure: the program that carries them out, and their places in the sweep.
+
+    Attributes:
+        parts: what tells its objective, its method and its schedule from others.
+        grid: what all jobs have in common that one call of a program carries out.
+    """
 
     program: Program
     jobs: tuple[int, ...]
+    parts: tuple[Hashable, Hashable, Hashable]
+    grid: Hashable
 
 
 @lru_cache(maxsize=64)
@@ -132,31 +139,40 @@ def record_marks(steps: int, spacing: str = "log", points: int = 100) -> Int[np.
 def plan(jobs: Sequence[Job]) -> list[Group]:
     """Groups of jobs that one program can carry out, in order of first appearance."""
     groups: dict[Hashable, list[int]] = {}
-    programs: dict[Hashable, Program] = {}
+    made: dict[Hashable, Group] = {}
     digests: dict[int, str] = {}
     for i, job in enumerate(jobs):
-        o, data = job.objective, job.objective.data or {}
-        program = Program(
-            f=o.f,
-            has_data=o.data is not None,
-            dim=o.dim,
-            method=job.method.transform,
-            schedule=job.schedule.transform,
-            probes=job.probes,
-            keep_path=o.dim <= PATH_DIM,
-            elementwise=job.method.elementwise
-            and job.schedule.transform is None
-            and o.dim <= APART,
-        )
-        shared = tuple((name, _digest(data[name], digests)) for name in o.shared)
-        own = {name: v for name, v in data.items() if name not in o.shared}
-        shapes = tuple(_form(p) for p in (own, job.method.params, job.schedule.params))
-        known = None if o.facts.minimizers is None else np.shape(o.facts.minimizers)
-        marks = _digest(job.marks, digests)
-        key = (program, shared, shapes, known, marks, job.precision)
+        group = _group(i, job, digests)
+        facts = job.objective.facts
+        known = None if facts.minimizers is None else np.shape(facts.minimizers)
+        key = (group.program, group.parts, group.grid, known)
         groups.setdefault(key, []).append(i)
-        programs[key] = program
-    return [Group(programs[key], tuple(members)) for key, members in groups.items()]
+        made.setdefault(key, group)
+    return [replace(made[key], jobs=tuple(members)) for key, members in groups.items()]
+
+
+def _group(i: int, job: Job, digests: dict[int, str]) -> Group:
+    """The group of one job."""
+    o, data = job.objective, job.objective.data or {}
+    program = Program(
+        f=o.f,
+        has_data=o.data is not None,
+        dim=o.dim,
+        method=job.method.transform,
+        schedule=job.schedule.transform,
+        probes=job.probes,
+        keep_path=o.dim <= PATH_DIM,
+        elementwise=job.method.elementwise and job.schedule.transform is None and o.dim <= APART,
+    )
+    shared = tuple((name, _digest(data[name], digests)) for name in o.shared)
+    own = {name: v for name, v in data.items() if name not in o.shared}
+    parts = (
+        (o.f, o.data is not None, shared, _form(own)),
+        (job.method.transform, _form(job.method.params)),
+        (job.schedule.transform, _form(job.schedule.params)),
+    )
+    grid = (o.dim, job.probes, program.keep_path, _digest(job.marks, digests), job.precision)
+    return Group(program, (i,), parts, grid)
 
 
 def stack(
@@ -182,7 +198,7 @@ def stack(
     tables: list[Callable[..., Any]] = []
     columns: list[int] = []
     for job in group:
-        key = _identity(job.schedule.sizes)
+        key = identity(job.schedule.sizes)
         if key not in places:
             places[key] = len(tables)
             tables.append(job.schedule.sizes or np.ones_like)
@@ -220,7 +236,7 @@ def as_floats(value: Any, dtype: np.dtype) -> np.ndarray:
     return array.astype(dtype) if array.dtype.kind == "f" or array.ndim == 0 else array
 
 
-def _identity(sizes: Callable[..., Any] | None) -> Hashable:
+def identity(sizes: Callable[..., Any] | None) -> Hashable:
     if isinstance(sizes, partial):
         return (sizes.func, sizes.args, tuple(sorted(sizes.keywords.items())))
     return sizes

@@ -51,6 +51,7 @@ class Pool:
     workers: ThreadPoolExecutor
     devices: Sequence[Any]
     tails: bool
+    looks: Any = None  # whether the schedule is a closed loop, of all lanes or of each
     computed: int = 0
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     state: Any = None
@@ -228,8 +229,9 @@ class Pool:
         if tail is not None:
             eta = self.columns["step_size"][last]
             rests = self.above & (tail[:, 1:] == tail[:, :1]).all(axis=(1, 2))
-            looks = self.program.schedule is not None
-            still = np.where(eta == 0, "search" if looks else "schedule", "rounding")
+            looks = self.program.schedule is not None if self.looks is None else self.looks
+            ended = np.where(looks, "search", "schedule")
+            still = np.where(eta == 0, ended, "rounding")
             no_step = np.isnan(self.columns["slope"][last]) & (eta != 0)  # u = 0: 0/0
             reason = np.where(rests, np.where(no_step, "direction", still), reason)
         return status, reason

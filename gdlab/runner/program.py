@@ -138,6 +138,13 @@ def rule_of(program: Program, lane: Lanes) -> optax.GradientTransformationExtraA
     return _with_plain_keys(rule)
 
 
+def part_of(
+    factory: Callable[..., Any], params: Mapping[str, Array]
+) -> optax.GradientTransformationExtraArgs:
+    """A method or a schedule by itself, with these numbers; its memory is plain arrays."""
+    return _with_plain_keys(_with_what_it_takes(factory(**params)))
+
+
 def _with_what_it_takes(
     rule: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,26 +17,16 @@ from gdlab.errors import UsageError
 from gdlab.probes import check_probes
 from gdlab.runner import plan as limits
 from gdlab.runner import tracing
-from gdlab.runner.plan import Group, Job, as_floats, plan, record_marks, stack
+from gdlab.runner.comparison import ensembles, suspects
+from gdlab.runner.plan import Group, Job, plan, record_marks
 from gdlab.runner.pool import Pool
 from gdlab.runner.program import Program
+from gdlab.runner.work import Chunk, Hands, Work, carried_out, pool_of, works
 from gdlab.types import Method, Objective, Records, Schedule
 
 __all__ = ["Chunk", "Group", "Job", "Lost", "descents", "plan", "record_marks", "run"]
 
-# A chunk of jobs is what is in memory at once: its records, and the block in flight.
-CHUNK_BYTES = 192 * 2**20
 HOPELESS = 8  # jobs that raise, each alone, before the rest of their chunk is given up
-
-
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """Results of some jobs of a group: `records[i]` belongs to lane i, `lanes[j]` to job j."""
-
-    jobs: tuple[int, ...]
-    lanes: Mapping[int, slice]
-    records: Records
-    steps_computed: int
 
 
 @dataclass(frozen=True)
@@ -124,132 +113,116 @@ def run(
         UsageError: the record of a single job would not fit in memory.
     """
     groups = plan(jobs) if groups is None else groups
-    chunks = [(group.program, members) for group in groups for members in _chunks(group, jobs)]
+    queue = [work for together in ensembles(groups, jobs) for work in works(together, jobs)]
     devices = _devices()
     compiling: set[Program] = set()
     # Their threads compute as gdlab does for as long as they live.
     threads = partial(ThreadPoolExecutor, len(devices), initializer=numerics.enter)
     with threads() as workers, threads() as compilers:
+        hands = Hands(workers, devices, tails)
+        again = _Again(jobs, hands)
 
-        def prepare(program: Program, members: tuple[int, ...]) -> Future[Pool]:
-            new = program not in compiling
+        def prepare(work: Work) -> Future[Pool]:
+            program = work.groups[0].program
+            new = not work.alone or program not in compiling
+            # What raises when it is traced is tried once, when its turn comes.
+            new = new and not (isolate and len(queue) > 1 and again.suspected(work))
             compiling.add(program)
-            return compilers.submit(_pool, program, members, jobs, workers, devices, tails, new)
+            return compilers.submit(pool_of, work, jobs, hands, new)
 
         coming: deque[Future[Pool]] = deque()
         try:
-            for i, (program, members) in enumerate(chunks):
-                while len(coming) <= len(devices) and i + len(coming) < len(chunks):
-                    coming.append(prepare(*chunks[i + len(coming)]))
-                first = coming.popleft()
+            for i, work in enumerate(queue):
+                while len(coming) <= len(devices) and i + len(coming) < len(queue):
+                    coming.append(prepare(queue[i + len(coming)]))
+                pool = coming.popleft()
                 try:
-                    done = _chunk(first.result(), members, jobs)
+                    if isolate and (known := again.blamed(work)):
+                        raise known
+                    done = carried_out(pool.result(), work, jobs)
                 except Exception as error:
-                    if not isolate:
+                    if not isolate and work.alone:
                         raise
-                    again = partial(_pool, program, jobs=jobs, workers=workers, devices=devices)
-                    yield from _apart(members, jobs, partial(again, tails=tails), error)
+                    yield from again.alone(work, error) if isolate else again.apart(work)
                 else:
-                    yield done
+                    yield from done
         finally:
             compilers.shutdown(cancel_futures=True)
 
 
-@numerics.computing()
-def _chunk(pool: Pool, members: tuple[int, ...], jobs: Sequence[Job]) -> Chunk:
-    records = pool.run()
-    places = dict(zip(members, _places(members, jobs), strict=True))
-    return Chunk(members, places, records, pool.computed)
+class _Again:
+    """What failed together, carried out apart: each group by itself, then half by half.
 
-
-def _apart(
-    members: tuple[int, ...],
-    jobs: Sequence[Job],
-    pool_of: Callable[[tuple[int, ...]], Pool],
-    error: Exception,
-) -> Iterator[Chunk | Lost]:
-    """The chunks of jobs that raised together: halved until a job that raises is alone.
-
-    Where the first `HOPELESS` jobs that are alone all raise, the others are taken to be no better.
+    Where the fault is that of a part alone (a method, say, that raises whatever it is given), one
+    group that has it is enough, and all others are lost for the same reason.
     """
-    waiting, lost, kept = [(members, error)], 0, 0
-    while waiting:
-        these, error = waiting.pop()
-        if len(these) == 1 or (lost >= HOPELESS and not kept):
-            lost += len(these)
-            yield Lost(these, error)
-            continue
-        halves = these[: len(these) // 2], these[len(these) // 2 :]
-        for half in halves:
-            try:
-                done = _chunk(pool_of(half), half, jobs)
-            except Exception as trouble:
-                waiting.append((half, trouble))
-            else:
-                kept += 1
-                yield done
 
+    def __init__(self, jobs: Sequence[Job], hands: Hands) -> None:
+        self.jobs, self.hands = jobs, hands
+        self.faults: dict[Hashable, UsageError] = {}
 
-def _chunks(group: Group, jobs: Sequence[Job]) -> Iterator[tuple[int, ...]]:
-    members: list[int] = []
-    size = 0
-    for i in group.jobs:
-        job = jobs[i]
-        row = limits.LEAST_ROW + 8 * (
-            len(job.probes) + (job.objective.dim if group.program.keep_path else 0)
-        )
-        cost = len(job.x0) * (len(job.marks) * row + 8 * 4 * job.objective.dim)
-        if cost > limits.MOST_BYTES:
-            raise UsageError(
-                f"init.samples={len(job.x0)} with {len(job.marks)} recorded steps would take "
-                f"{cost / 2**30:.0f} GB; use record=ends or a smaller record.points"
-            )
-        if members and size + cost > CHUNK_BYTES:
-            yield tuple(members)
-            members, size = [], 0
-        members.append(i)
-        size += cost
-    yield tuple(members)
+    def blamed(self, work: Work) -> UsageError | None:
+        """The fault of a part that all the work's jobs have."""
+        kinds = enumerate(work.groups[0].parts if work.alone else ())
+        return next((self.faults[key] for key in kinds if key in self.faults), None)
 
+    def suspected(self, work: Work) -> bool:
+        """Whether a part of the work raises by itself."""
+        group = work.groups[0]
+        return work.alone and bool(suspects(group, self.jobs[group.jobs[0]]))
 
-def _places(members: Sequence[int], jobs: Sequence[Job]) -> list[slice]:
-    """The lanes of each job in its chunk."""
-    starts = np.cumsum([0] + [len(jobs[i].x0) for i in members])
-    return [slice(a, b) for a, b in itertools.pairwise(starts)]
+    def apart(self, work: Work) -> Iterator[Chunk]:
+        """The chunks of groups that failed together, each by itself."""
+        for one in self._groups(work):
+            yield from self._chunks(one)
 
+    def alone(self, work: Work, error: Exception) -> Iterator[Chunk | Lost]:
+        """The same, and what is lost."""
+        if not work.alone:
+            for one in self._groups(work):
+                try:
+                    if known := self.blamed(one):
+                        raise known
+                    done = self._chunks(one)
+                except Exception as trouble:
+                    yield from self.alone(one, trouble)
+                else:
+                    yield from done
+            return
+        group = work.groups[0]
+        self.faults |= suspects(group, self.jobs[group.jobs[0]])
+        if known := self.blamed(work):
+            yield Lost(work.members, known)
+        else:
+            yield from self._halved(work, error)
 
-@numerics.computing()
-def _pool(
-    program: Program,
-    members: tuple[int, ...],
-    jobs: Sequence[Job],
-    workers: ThreadPoolExecutor,
-    devices: Sequence[Any],
-    tails: bool = False,
-    compiled: bool = False,
-) -> Pool:
-    """The lanes of a chunk before their first step, and the program compiled where asked for."""
-    first = jobs[members[0]]
-    counts = np.array([len(jobs[i].x0) for i in members])
-    lanes, tables = stack(members, jobs, counts)
-    data = first.objective.data or {}
-    dtype = np.dtype(first.precision)
-    known = [np.nan if (f := jobs[i].objective.facts.f_star) is None else f for i in members]
-    pool = Pool(
-        program=replace(program, gathered=len(tables) > 1),
-        shared={name: as_floats(data[name], dtype) for name in first.objective.shared},
-        lanes=lanes,
-        x0=np.concatenate([jobs[i].x0 for i in members]).astype(dtype).T,
-        f_star=np.repeat(np.array(known, float), counts),
-        tables=tables,
-        marks=first.marks,
-        workers=workers,
-        devices=devices,
-        tails=tails,
-    )
-    if compiled:
-        pool.compile()
-    return pool
+    def _groups(self, work: Work) -> Iterator[Work]:
+        return (one for group in work.groups for one in works((group,), self.jobs))
+
+    def _chunks(self, work: Work) -> list[Chunk]:
+        return carried_out(pool_of(work, self.jobs, self.hands), work, self.jobs)
+
+    def _halved(self, work: Work, error: Exception) -> Iterator[Chunk | Lost]:
+        """The chunks of jobs that raised together: halved until a job that raises is alone.
+
+        Where the first `HOPELESS` jobs that are alone all raise, the others are taken to be no
+        better.
+        """
+        waiting, lost, kept = [(work.members, error)], 0, 0
+        while waiting:
+            these, error = waiting.pop()
+            if len(these) == 1 or (lost >= HOPELESS and not kept):
+                lost += len(these)
+                yield Lost(these, error)
+                continue
+            for half in (these[: len(these) // 2], these[len(these) // 2 :]):
+                try:
+                    done = self._chunks(Work(work.groups, half))
+                except Exception as trouble:
+                    waiting.append((half, trouble))
+                else:
+                    kept += 1
+                    yield from done
 
 
 @numerics.computing()
