@@ -170,6 +170,7 @@ def test_lanes_that_are_taken_again_leave_the_others_their_bits(dim: int, method
 NEVER: dict[str, Callable[[Any], Any]] = {
     "a branch that is no number": passing(np.nan),
     "a branch that is infinite": passing(np.inf),
+    "a constant that is no number": lambda x: jax.lax.select(x[0] > 2, jnp.float64(jnp.nan), x[0]),
     "a logarithm": lambda x: jnp.sum(jnp.log(x)),
     "a hidden logarithm": hidden,
     "a root": lambda x: jnp.sqrt(x[0]),

@@ -112,9 +112,9 @@ def fit(shared: Any, data: Any, most: float) -> Array:
 def square(g: Any, unit: Any, value: Array, x: Any, reach: float) -> Array:
     """|unit g|^2 of one lane, or of each of a block, last; no number where f may not be finite.
 
-    With a reach, x is looked at in its place: x_i h overflows where x_i is beyond it. (h is no
-    power of two: x_1 h + x_2 h would be computed as (x_1 + x_2) h.) Nothing is added but zeros, or
-    what is no number.
+    With a reach, x is looked at in its place: x_i h overflows where x_i is beyond it, or no number
+    comes of it where x_i is none. (h is no power of two, by which a compiler may divide a sum: of
+    coordinates that cancel nothing would be seen.) Nothing is added but zeros, or no number.
     """
     if not reach:
         gg = _sum_of_squares(g, unit)
@@ -124,8 +124,8 @@ def square(g: Any, unit: Any, value: Array, x: Any, reach: float) -> Array:
         gg = _sum_of_squares(g, unit)
         return gg + 0 * sum((xi * h for xi in x), gg)
     squares = (g * unit) ** 2
-    gg = jnp.sum(squares + 0 * (squares + x * h), axis=0)
-    return gg + 0 * gg
+    # A sum of finite squares may be infinite: such a |g| is above every tolerance.
+    return jnp.sum(squares + 0 * (squares + x * h), axis=0)
 
 
 def _sum_of_squares(g: Any, unit: Any) -> Array:
