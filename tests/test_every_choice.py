@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -290,10 +291,15 @@ EVERY = [
 ]
 
 
-def test_every_file_in_conf_composes_builds_and_runs() -> None:
+def test_every_file_in_conf_composes_builds_and_runs(tmp_path: Path) -> None:
     jobs = []
+    np.save(tmp_path / "starts.npy", [[0.5, -0.5]])
+    given = {
+        "point": ["init.x=[0.5,-0.5]"],
+        "file": [f"init.path='{tmp_path}/starts.npy'"],
+    }
     for group, choice in EVERY:
-        extra = {"point": ["init.x=[0.5,-0.5]"]}.get(choice, [])
+        extra = given.get(choice, [])
         base = [] if group == "objective" else ["objective=booth"]
         overrides = [*base, f"{group}={choice}", *extra, "steps=3"]
         made = build.build(composed(*overrides))
