@@ -470,11 +470,11 @@ def test_a_method_that_raises_fails_alone_and_is_named(capsys, empty_folder) -> 
     words = ["--import", "rule_lab", "tracking=off", "steps=5"]
     code, _, err = gdlab(capsys, *words, "method=own_rule")
     assert (code, len(err.splitlines())) == (2, 1)
-    assert "gdlab: method=own_rule: obj_fn must be provided" in err
+    assert "gdlab: method=own: obj_fn must be provided" in err
     code, out, err = gdlab(capsys, *words, "-m", "method=own_rule,gradient", "seed=1,2")
     assert code == 1
     assert "2 failed:" in out
-    assert re.search(r"^  method=own_rule: obj_fn must be .*: 2 seeds$", out, re.M)
+    assert re.search(r"^  method=own_rule: method=own: obj_fn must be .*: 2 seeds$", out, re.M)
 
 
 CALLBACK = """
