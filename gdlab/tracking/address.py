@@ -91,6 +91,8 @@ def artifact_root(folder: Path) -> str:
 def shown(uri: str) -> str:
     """The address with `***` for its password and tokens: the form for messages, tags and files."""
     masked = _SECRET_OPTION.sub(r"\1***", uri)  # first: a password may hold @ and :
+    if "@" not in masked:  # most texts: tags and notes of every run
+        return masked
     return _BARE_USERINFO.sub(r"\1:***@", _USERINFO.sub(r"\1\2:***@", masked))
 
 

@@ -91,8 +91,11 @@ class JobReader:
     def group_exists(self, name: str) -> bool:
         """Whether the app has a group of choices of that name."""
         if name not in self._groups:
-            config_name = self.master.hydra.job.config_name
-            found = self.loader.get_group_options(name, None, config_name, self._typed)
+            if self.master.hydra.searchpath:
+                config_name = self.master.hydra.job.config_name
+                found = self.loader.get_group_options(name, None, config_name, self._typed)
+            else:  # the loader would read the primary configuration again for each name
+                found = self.loader.repository.get_group_options(name, None)
             self._groups[name] = bool(found)
         return self._groups[name]
 
