@@ -206,7 +206,7 @@ def test_ci_runs_the_readme_s_commands_and_no_other_setup() -> None:
 def test_readme_shows_the_tables_of_results() -> None:
     """`python tests/test_docs.py` copies them anew."""
     found = re.findall(r"^<!-- table: (\S+) -->$", README.read_text(), re.M)
-    benchmarks = ["results/benchmarks/sweeps.md", "results/benchmarks/kernel.md"]
+    benchmarks = [f"results/benchmarks/{name}.md" for name in ("comparison", "sweeps", "kernel")]
     assert found == ["results/textbook/claims.md", *benchmarks]
     assert README.read_text() == with_tables(README.read_text())
 
