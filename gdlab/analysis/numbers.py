@@ -25,10 +25,14 @@ def number(value: float, digits: int = DIGITS) -> str:
 def numbers(values: Sequence[Any], digits: int = DIGITS) -> list[str]:
     """Values of one column or axis as text; different ones look different.
 
-    All get so many digits, or as many more as it takes to tell apart those that differ.
+    Each gets so many digits; those that would look alike and differ get as many more as it takes
+    to tell them apart.
     """
-    enough = digits_of(values, digits)
-    return [written(v, enough) for v in values]
+    alike: dict[str, list[Any]] = {}
+    for value in values:
+        alike.setdefault(written(value, digits), []).append(value)
+    enough = {text: digits_of(those, digits) for text, those in alike.items()}
+    return [written(v, enough[written(v, digits)]) for v in values]
 
 
 def digits_of(values: Sequence[Any], digits: int = DIGITS) -> int:
