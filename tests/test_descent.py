@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -349,6 +350,17 @@ def test_descend_takes_one_start_or_many_and_judges_them() -> None:
     np.testing.assert_array_equal(many[2].loss, one.loss)
     assert np.isnan(one.gap).all()  # f_star is not known
     assert np.isnan(one.distance).all()
+
+
+@pytest.mark.parametrize(("starts", "few"), [(1, True), (256, True), (257, False)])
+def test_lanes_of_one_block_are_carried_out_without_threads(starts, few, monkeypatch) -> None:
+    started: list[threading.Thread] = []
+    begin = threading.Thread.start
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda self: (started.append(self), begin(self))[1]
+    )
+    records = gdlab.descend(make("objective", "booth"), np.ones((starts, 2)), steps=20)
+    assert (not started, len(records)) == (few, starts)
 
 
 def test_gap_is_the_loss_above_the_known_minimum() -> None:

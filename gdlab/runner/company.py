@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,7 +80,7 @@ class Company(Pool):
 def company(
     groups: Sequence[Group],
     jobs: Sequence[Job],
-    workers: ThreadPoolExecutor,
+    workers: Executor,
     devices: Sequence[Any],
     tails: bool,
 ) -> Company:

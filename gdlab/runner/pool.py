@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ class Pool:
     f_star: Float[np.ndarray, " n"]  # NaN where it is not known
     tables: Sequence[Callable[..., Any]]
     marks: Int[np.ndarray, " K"]
-    workers: ThreadPoolExecutor
+    workers: Executor
     devices: Sequence[Any]
     tails: bool
     looks: Any = None  # whether the schedule is a closed loop, of all lanes or of each
