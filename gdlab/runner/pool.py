@@ -80,7 +80,7 @@ class Pool:
     def run(self) -> Records:
         """Carries all lanes out."""
         alive = np.arange(self.n)
-        for begin, stop in self._segments():
+        for begin, stop in self._ranges():
             self._segment(alive, begin, stop)
             alive = alive[self.going[alive]]
             if not len(alive):
@@ -138,6 +138,23 @@ class Pool:
             until = t + min(max(t, FIRST_SEGMENT), cap)
             stop = max(int(np.searchsorted(self.marks, until, "right")) - 1, begin + 1)
             stop = min(stop, begin + 4096)
+            yield begin, stop
+            begin = stop
+
+    def _ranges(self) -> Iterator[tuple[int, int]]:
+        """The segments that are run.
+
+        One block costs the same whoever has left it, so its segments are as long as fits into the
+        tables, which have the shapes that more lanes have too.
+        """
+        if self.n > self.block or len(self.marks) < 2:
+            yield from self._segments()
+            return
+        last, begin = len(self.marks) - 1, 0
+        most = TABLE_NUMBERS if self.program.schedule is not None else self.steps - 1
+        while begin < last:
+            until = int(np.searchsorted(self.marks, self.marks[begin] + most, "right")) - 1
+            stop = min(max(until, begin + 1), begin + self.rows, last)
             yield begin, stop
             begin = stop
 
