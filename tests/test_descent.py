@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ import gdlab
 from gdlab import numerics, registry
 from gdlab.errors import MissingFact, UsageError
 from gdlab.runner import loops, plan, sweep
+from gdlab.runner.pool import Pool
 from gdlab.types import COLUMNS, Method, Objective, Records
 
 
@@ -349,6 +351,37 @@ def test_descend_takes_one_start_or_many_and_judges_them() -> None:
     np.testing.assert_array_equal(many[2].loss, one.loss)
     assert np.isnan(one.gap).all()  # f_star is not known
     assert np.isnan(one.distance).all()
+
+
+@pytest.mark.parametrize(("starts", "few"), [(1, True), (256, True), (257, False)])
+def test_lanes_of_one_block_are_carried_out_without_threads(starts, few, monkeypatch) -> None:
+    started: list[threading.Thread] = []
+    begin = threading.Thread.start
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda self: (started.append(self), begin(self))[1]
+    )
+    records = gdlab.descend(make("objective", "booth"), np.ones((starts, 2)), steps=20)
+    assert (not started, len(records)) == (few, starts)
+
+
+@pytest.mark.parametrize(("rule", "params"), [("constant", {"eta": 1e-3}), ("backtracking", {})])
+def test_lanes_of_one_block_take_few_segments_and_have_the_bits_of_many(
+    rule, params, monkeypatch
+) -> None:
+    taken: list[tuple[int, int]] = []
+    run = Pool._segment
+    monkeypatch.setattr(Pool, "_segment", lambda self, *a: (taken.append(a[1:]), run(self, *a))[1])
+    objective, schedule = make("objective", "rosenbrock", dim=10), make("schedule", rule, **params)
+    many = np.random.default_rng(0).uniform(-1, 1, (65, 10))
+    descend = functools.partial(gdlab.descend, objective, schedule=schedule, verdict="off")
+    apart = descend(many)[7]
+    assert [b for _, b in taken][-1] == len(plan.record_marks(1000)) - 1
+    long = len(taken)
+    alone = descend(many[7])
+    assert (long, len(taken) - long) == (5, 2)
+    for name in COLUMNS:
+        np.testing.assert_array_equal(alone.columns[name], apart.columns[name], err_msg=name)
+    np.testing.assert_array_equal(alone.x, apart.x)
 
 
 def test_gap_is_the_loss_above_the_known_minimum() -> None:

@@ -12,6 +12,7 @@ import pytest
 from gdlab import objectives, registry
 from gdlab.critical import lengths
 from gdlab.critical.proof import interval as iv
+from gdlab.critical.proof import moves
 from gdlab.critical.proof.enclosure import Enclosure, NotCertifiable
 from gdlab.critical.proof.krawczyk import certify
 from gdlab.critical.verdict import judge
@@ -309,3 +310,22 @@ def test_judging_many_objectives_costs_each_as_much(monkeypatch: pytest.MonkeyPa
     x = np.random.default_rng(0).uniform(-1, 1, (n, 2))
     judge(many, x, "budget", owner=np.arange(n), tail=np.repeat(x[:, None], 48, axis=1))
     assert 0 < calls <= 5 * n
+
+
+def test_where_a_proof_moves_numbers_is_worked_out_once(monkeypatch) -> None:
+    found: list[str] = []
+    positions = moves._positions
+
+    def counted(eqn: Any, arrays: Any) -> Any:
+        found.append(eqn.primitive.name)
+        return positions(eqn, arrays)
+
+    monkeypatch.setattr(moves, "_positions", counted)
+    moves._kept_index.cache_clear()
+    objective, minima = objectives.himmelblau(), [[3.0, 2.0], [-2.805118086952745, 3.1313125182506]]
+    seen = []
+    for x in minima:
+        (verdict,) = judge(objective, np.array(x), "converged")
+        assert verdict.certified
+        seen.append(len(found))
+    assert 0 < seen[0] == seen[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from gdlab.runner import program as step
 from gdlab.runner.ensemble import Ensemble, Lanes, Parts
 from gdlab.runner.evaluation import Numbers
 from gdlab.runner.plan import Group, Job, as_floats, identity, stack
-from gdlab.runner.pool import TABLE_NUMBERS, Pool
+from gdlab.runner.pool import TABLE_NUMBERS, Pool, points
 from gdlab.runner.program import State
 from gdlab.runner.sorting import Sorting
 
@@ -76,11 +76,19 @@ class Company(Pool):
         columns = {n: np.moveaxis(c, -1, 0) for n, c in probes.columns(seen).items()}
         return loops.Segment(state, (), active), columns
 
+    def _stepper(self, members: np.ndarray, device: Any) -> Callable[[np.ndarray], np.ndarray]:
+        marks = self._marks(range(2))
+
+        def step(sizes: np.ndarray) -> np.ndarray:
+            return points(self._block(members, 1, marks, sizes, 1, device)[0].state.x)
+
+        return step
+
 
 def company(
     groups: Sequence[Group],
     jobs: Sequence[Job],
-    workers: ThreadPoolExecutor,
+    workers: Executor,
     devices: Sequence[Any],
     tails: bool,
 ) -> Company:

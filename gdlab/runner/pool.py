@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ class Pool:
     f_star: Float[np.ndarray, " n"]  # NaN where it is not known
     tables: Sequence[Callable[..., Any]]
     marks: Int[np.ndarray, " K"]
-    workers: ThreadPoolExecutor
+    workers: Executor
     devices: Sequence[Any]
     tails: bool
     looks: Any = None  # whether the schedule is a closed loop, of all lanes or of each
@@ -80,12 +80,12 @@ class Pool:
     def run(self) -> Records:
         """Carries all lanes out."""
         alive = np.arange(self.n)
-        for begin, stop in self._segments():
+        for begin, stop in self._ranges():
             self._segment(alive, begin, stop)
             alive = alive[self.going[alive]]
             if not len(alive):
                 break
-        end = _points(self.state.x).astype(float)
+        end = points(self.state.x).astype(float)
         return self._records(end, self._tail(np.flatnonzero(self.above)))
 
     def _tail(self, budget: np.ndarray) -> np.ndarray | None:
@@ -93,23 +93,40 @@ class Pool:
         if not self.tails or not len(budget):
             return None
         T, tail = int(self.marks[-1]), np.full((self.n, TAIL + 1, self.program.dim), np.nan)
-        stride = TAIL if self.program.keep_path else 1  # without paths, a step at a time
-        for t in range(0, TAIL, stride):
-            marks = self._marks(range(stride + 1))
-            sizes = self._sizes(T + t, T + t + stride)
-            for i in range(0, len(budget), self.block):
-                members = budget[i : i + self.block]
-                device = self.devices[(i // self.block) % len(self.devices)]
-                out, seen = self._block(members, 1, marks, sizes, stride, device)
-                if self.program.keep_path:
-                    path, rest = seen["x"][:, :TAIL], _points(out.state.x)[:, None]
-                    ended = np.arange(TAIL) >= (out.state.t - T)[:, None]  # its rows say nothing
-                    tail[members, :TAIL] = np.where(ended[..., None], rest, path)
-                else:
-                    tail[members, t] = _points(self.state.x)[members]
-                self._store(members, out.state)
-        tail[budget, TAIL] = _points(self.state.x)[budget]
+        blocks = [budget[i : i + self.block] for i in range(0, len(budget), self.block)]
+        places = list(zip(blocks, _cycle(self.devices), strict=False))
+        if not self.program.keep_path:  # a step at a time
+            tail[budget, 0] = points(self.state.x)[budget]
+            steppers = [self._stepper(members, device) for members, device in places]
+            for t in range(TAIL):
+                sizes = self._sizes(T + t, T + t + 1)
+                for members, step in zip(blocks, steppers, strict=True):
+                    tail[members, t + 1] = step(sizes)
+            return tail
+        marks, sizes = self._marks(range(TAIL + 1)), self._sizes(T, T + TAIL)
+        for members, device in places:
+            out, seen = self._block(members, 1, marks, sizes, TAIL, device)
+            rest = points(out.state.x)[:, None]
+            ended = np.arange(TAIL) >= (out.state.t - T)[:, None]  # its rows say nothing
+            tail[members, :TAIL] = np.where(ended[..., None], rest, seen["x"][:, :TAIL])
+            tail[members, TAIL:] = rest
         return tail
+
+    def _stepper(self, members: np.ndarray, device: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """Takes a step of these lanes, of given sizes, and tells where they are `[m, d]`.
+
+        Their state stays where the program left it, and what else it saw is not looked at.
+        """
+        marks, (lanes, index) = self._marks(range(2)), self._lanes(members)
+        state = jax.tree.map(lambda a: a[..., index], self.state)
+
+        def step(sizes: np.ndarray) -> np.ndarray:
+            nonlocal state
+            with jax.default_device(device):
+                state = self._call(lanes, state, sizes, marks, 1).state
+                return points(jax.tree.map(np.asarray, state.x))[: len(members)]
+
+        return step
 
     def _segments(self) -> Iterator[tuple[int, int]]:
         """Ranges of record points; lanes may leave between them."""
@@ -121,6 +138,23 @@ class Pool:
             until = t + min(max(t, FIRST_SEGMENT), cap)
             stop = max(int(np.searchsorted(self.marks, until, "right")) - 1, begin + 1)
             stop = min(stop, begin + 4096)
+            yield begin, stop
+            begin = stop
+
+    def _ranges(self) -> Iterator[tuple[int, int]]:
+        """The segments that are run.
+
+        One block costs the same whoever has left it, so its segments are as long as fits into the
+        tables, which have the shapes that more lanes have too.
+        """
+        if self.n > self.block or len(self.marks) < 2:
+            yield from self._segments()
+            return
+        last, begin = len(self.marks) - 1, 0
+        most = TABLE_NUMBERS if self.program.schedule is not None else self.steps - 1
+        while begin < last:
+            until = int(np.searchsorted(self.marks, self.marks[begin] + most, "right")) - 1
+            stop = min(max(until, begin + 1), begin + self.rows, last)
             yield begin, stop
             begin = stop
 
@@ -139,22 +173,30 @@ class Pool:
         self, members: np.ndarray, begin: int, marks: Any, sizes: Any, rows: int, device: Any
     ) -> tuple[loops.Segment, dict[str, np.ndarray]]:
         """A segment of these lanes, and what was seen: name -> `[m, rows + 1, ...]`."""
-        m = len(members)
-        index = np.concatenate([members, np.full(self.block - m, members[0])])
-        lanes = jax.tree.map(lambda a: a[..., index], self.lanes)
-        lanes.gtol[m:] = np.inf
+        lanes, index = self._lanes(members)
         with jax.default_device(device):
             if begin == 0:
                 state = loops.start(self.program, lanes, self.x0[:, index])
             else:
                 state = jax.tree.map(lambda a: a[..., index], self.state)
-            arguments = (self.shared, lanes, state, sizes, marks, rows)
-            if self._segment_of is None:
-                self._segment_of = loops.compiled(self.program, *arguments)
-            out = self._segment_of(self.program, *arguments)
-            out = jax.tree.map(lambda a: np.asarray(a)[..., :m], out)
+            out = self._call(lanes, state, sizes, marks, rows)
+            out = jax.tree.map(lambda a: np.asarray(a)[..., : len(members)], out)
         columns = probes.columns(out.seen(rows))
         return out, {name: np.moveaxis(column, -1, 0) for name, column in columns.items()}
+
+    def _lanes(self, members: np.ndarray) -> tuple[Lanes, np.ndarray]:
+        """A block of these lanes, and whose each place is; the first one's again as padding."""
+        m = len(members)
+        index = np.concatenate([members, np.full(self.block - m, members[0])])
+        lanes = jax.tree.map(lambda a: a[..., index], self.lanes)
+        lanes.gtol[m:] = np.inf
+        return lanes, index
+
+    def _call(self, lanes: Lanes, state: State, sizes: Any, marks: Any, rows: int) -> Any:
+        arguments = (self.shared, lanes, state, sizes, marks, rows)
+        if self._segment_of is None:
+            self._segment_of = loops.compiled(self.program, *arguments)
+        return self._segment_of(self.program, *arguments)
 
     def _collect(
         self,
@@ -237,7 +279,7 @@ class Pool:
         return status, reason
 
 
-def _points(x: Any) -> np.ndarray:
+def points(x: Any) -> np.ndarray:
     """Points of all lanes `[n, d]`, a copy."""
     return np.stack(x, axis=-1) if isinstance(x, tuple) else np.array(x.T)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -18,8 +17,9 @@ from gdlab.probes import check_probes
 from gdlab.runner import plan as limits
 from gdlab.runner import tracing
 from gdlab.runner.comparison import ensembles, suspects
+from gdlab.runner.here import Here
 from gdlab.runner.plan import Group, Job, plan, record_marks
-from gdlab.runner.pool import Pool
+from gdlab.runner.pool import Pool, width
 from gdlab.runner.program import Program
 from gdlab.runner.work import Chunk, Hands, Work, carried_out, pool_of, works
 from gdlab.types import Method, Objective, Records, Schedule
@@ -116,15 +116,14 @@ def run(
     queue = [work for together in ensembles(groups, jobs) for work in works(together, jobs)]
     devices = _devices()
     compiling: set[Program] = set()
-    # Their threads compute as gdlab does for as long as they live.
-    threads = partial(ThreadPoolExecutor, len(devices), initializer=numerics.enter)
-    with threads() as workers, threads() as compilers:
+    single = len(queue) == 1 and _is_one_block(queue[0], jobs)
+    with _threads(devices, single) as workers, _threads(devices, single) as compilers:
         hands = Hands(workers, devices, tails)
         again = _Again(jobs, hands)
 
         def prepare(work: Work) -> Future[Pool]:
             program = work.groups[0].program
-            new = not work.alone or program not in compiling
+            new = not single and (not work.alone or program not in compiling)
             # What raises when it is traced is tried once, when its turn comes.
             new = new and not (isolate and len(queue) > 1 and again.suspected(work))
             compiling.add(program)
@@ -223,6 +222,19 @@ class _Again:
                 else:
                     kept += 1
                     yield from done
+
+
+def _is_one_block(work: Work, jobs: Sequence[Job]) -> bool:
+    """Whether all lanes go to a program at once, so that nothing is done side by side."""
+    lanes = sum(len(jobs[i].x0) for i in work.members)
+    return not work.alone or lanes <= width(jobs[work.members[0]].objective.dim)
+
+
+def _threads(devices: Sequence[Any], single: bool) -> Executor:
+    """A thread a device, which computes as gdlab does for as long as it lives."""
+    if single:
+        return Here()
+    return ThreadPoolExecutor(len(devices), initializer=numerics.enter)
 
 
 @numerics.computing()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,9 +47,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Hands:
-    """Who carries work out: the threads and the devices that blocks go to."""
+    """Who carries work out: the threads, if any, and the devices that blocks go to."""
 
-    workers: ThreadPoolExecutor
+    workers: Executor
     devices: Sequence[Any]
     tails: bool = False
 

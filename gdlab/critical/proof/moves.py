@@ -6,12 +6,16 @@ compile), and then on the lower and the upper ends of every box.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from gdlab.critical.proof import interval as iv
 from gdlab.critical.proof.interval import Interval
+
+KEPT = 2**10  # numbers in an index that is kept for the next time, at most
 
 
 def moved(eqn: Any, inputs: list[Interval]) -> Interval | None:
@@ -20,8 +24,12 @@ def moved(eqn: Any, inputs: list[Interval]) -> Interval | None:
     B, shape = first.shape[0], first.shape[1:]
     if eqn.primitive.name in ("reduce_precision", "copy", "copy_p"):
         return first
-    places = np.arange(int(np.prod(shape, dtype=int))).reshape(shape)
+    n = math.prod(shape)
     indices = [np.asarray(r.lo)[0] for r in rest]
+    if not rest:
+        index = _index(eqn, (shape,))
+        return Interval(first.lo.reshape(B, n)[:, index], first.hi.reshape(B, n)[:, index])
+    places = np.arange(n).reshape(shape)
     if eqn.primitive.name == "gather":
         params = {**eqn.params, "fill_value": -1}
         index = np.asarray(eqn.primitive.bind(places, *indices, **params))
@@ -29,24 +37,39 @@ def moved(eqn: Any, inputs: list[Interval]) -> Interval | None:
             return None
     else:
         index = _positions(eqn, [places, *indices])
-    n = places.size
     return Interval(first.lo.reshape(B, n)[:, index], first.hi.reshape(B, n)[:, index])
 
 
 def placed(eqn: Any, inputs: list[Interval]) -> Interval:
     """Concatenation and padding: all inputs side by side, then a move."""
     B = max(a.shape[0] for a in inputs)
-    places, flat_lo, flat_hi, begin = [], [], [], 0
+    flat_lo, flat_hi = [], []
     for a in inputs:
-        shape = a.shape[1:]
-        size = int(np.prod(shape, dtype=int))
-        places.append((begin + np.arange(size)).reshape(shape))
+        size = math.prod(a.shape[1:])
         flat_lo.append(np.broadcast_to(a.lo.reshape(a.shape[0], size), (B, size)))
         flat_hi.append(np.broadcast_to(a.hi.reshape(a.shape[0], size), (B, size)))
-        begin += size
-    index = _positions(eqn, places)
+    index = _index(eqn, tuple(a.shape[1:] for a in inputs))
     lo, hi = np.concatenate(flat_lo, axis=1), np.concatenate(flat_hi, axis=1)
     return Interval(lo[:, index], hi[:, index])
+
+
+def _index(eqn: Any, shapes: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """Where each number comes from, of arrays of these shapes one after another."""
+    few = sum(map(math.prod, shapes)) <= KEPT and math.prod(eqn.outvars[0].aval.shape) <= KEPT
+    return (_kept_index if few else _index_of)(eqn, shapes)
+
+
+def _index_of(eqn: Any, shapes: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    places, begin = [], 0
+    for shape in shapes:
+        size = math.prod(shape)
+        places.append((begin + np.arange(size)).reshape(shape))
+        begin += size
+    return np.asarray(_positions(eqn, places))
+
+
+# An operation is the same only as itself, and is kept with its index, so no other takes its place.
+_kept_index = lru_cache(maxsize=4096)(_index_of)
 
 
 def _positions(eqn: Any, arrays: list[np.ndarray]) -> np.ndarray:

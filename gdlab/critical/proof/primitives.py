@@ -134,6 +134,8 @@ def ranked(inputs: list[Interval]) -> list[Interval]:
     if len(inputs) == 2 and inputs[0] is inputs[1]:
         return inputs
     rank = max(len(a.shape) for a in inputs)
+    if all(a.level is None and isinstance(a.lo, np.ndarray) and a.lo.ndim == rank for a in inputs):
+        return inputs
 
     def lift(x: Any) -> Any:
         return None if x is None else x.reshape(*x.shape, *(1,) * (rank - x.ndim))
