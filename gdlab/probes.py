@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from gdlab import registry
@@ -132,11 +133,21 @@ def columns(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return made | rest
 
 
+def eigenvalues(view: StepView) -> Float[Array, " d"]:
+    """Of the Hessian at x_t, ascending; not computed where it is no matrix of numbers, as for the
+    padding of a block, which would cost as much as its lanes."""
+
+    def of_lane(H: Float[Array, "d d"]) -> Float[Array, " d"]:
+        nothing = jnp.full(H.shape[0], jnp.nan, H.dtype)
+        return lax.cond(jnp.all(jnp.isfinite(H)), jnp.linalg.eigvalsh, lambda _: nothing, H)
+
+    return lane_by_lane(of_lane)(jax.hessian(view.f)(view.x))
+
+
 @registry.probe
 def sharpness(view: StepView) -> Float[Array, ""]:
     """Largest eigenvalue of the Hessian at x_t; descent is stable while it is below 2/eta."""
-    eigenvalues = lane_by_lane(lambda h: jnp.linalg.eigvalsh(h))
-    return eigenvalues(jax.hessian(view.f)(view.x))[-1]
+    return eigenvalues(view)[-1]
 
 
 @registry.probe
@@ -156,15 +167,13 @@ def x_norm(view: StepView) -> Float[Array, ""]:
 @registry.probe
 def smallest_eigenvalue(view: StepView) -> Float[Array, ""]:
     """Smallest eigenvalue of the Hessian at x_t; below 0 some direction leads down from there."""
-    eigenvalues = lane_by_lane(lambda h: jnp.linalg.eigvalsh(h))
-    return eigenvalues(jax.hessian(view.f)(view.x))[0]
+    return eigenvalues(view)[0]
 
 
 @registry.probe
 def effective_dimension(view: StepView) -> Float[Array, ""]:
     """Directions that bear the curvature: (sum |l_i|)^2 / sum l_i^2, l_i eigenvalues at x_t."""
-    eigenvalues = lane_by_lane(lambda h: jnp.linalg.eigvalsh(h))
-    size = jnp.abs(eigenvalues(jax.hessian(view.f)(view.x)))
+    size = jnp.abs(eigenvalues(view))
     return jnp.sum(size) ** 2 / jnp.sum(size**2)
 
 

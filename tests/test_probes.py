@@ -74,3 +74,24 @@ def test_probes_are_what_they_say(dim: int, eta: float) -> None:
 def test_every_probe_of_gdlab_is_tested_here() -> None:
     own = {n for n, f in registry.factories("probe").items() if f.__module__.startswith("gdlab.")}
     assert own == set(EXPECTED)
+
+
+def test_what_is_dear_is_not_computed_for_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One start of a block of 16 costs what one start costs."""
+    seen: list[bool] = []
+
+    def watched(H: Any) -> Any:
+        def note(H: np.ndarray) -> np.ndarray:
+            seen.append(True)
+            return np.linalg.eigvalsh(H)
+
+        return jax.pure_callback(note, jax.ShapeDtypeStruct(H.shape[:1], H.dtype), H)
+
+    monkeypatch.setattr(jax.numpy.linalg, "eigvalsh", watched)
+    objective = gdlab.objectives.rosenbrock(dim=40)
+    record = gdlab.descend(
+        objective, np.full(40, 0.5), schedule=gdlab.schedules.constant(1e-4), steps=20,
+        gtol=0, record="all", probes=["sharpness"], verdict=False,
+    )  # fmt: skip
+    assert np.isfinite(record.sharpness).all()
+    assert len(record.sharpness) <= len(seen) <= 2 * len(record.sharpness)

@@ -247,7 +247,9 @@ def taken(
             eta, u = optax.tree_utils.tree_get(rule, "step_size"), p
         u, x_next = split(u), split(x + u)
     seen = dict(probes.sums(state.x, value, g, u, eta, lane.minimizers))
-    view = probes.StepView(f, x, value, _join(g), _join(u), eta)
+    # Padding shows probes no numbers, so that what is dear can pass it by.
+    shown = jnp.where(lane.gtol < jnp.inf, x, jnp.nan) if program.probes else x
+    view = probes.StepView(f, shown, value, _join(g), _join(u), eta)
     for name in program.probes:
         seen[name] = registry.factories("probe")[name](view)
     for name in ("f_evals", "hvp_evals"):  # a method and a schedule may both count
