@@ -30,7 +30,9 @@ TERMS = 2
 EXACT = frozenset(
     " ".join((fusion.ELEMENTWISE, fusion.MOVES, fusion.CONTROL, "sort argmax argmin")).split()
 ) | {"reduce_and", "reduce_max", "reduce_min", "reduce_or"}
-SOLVES = frozenset({"lu", "lu_pivots_to_permutation", "triangular_solve", "custom_linear_solve"})
+
+# Rules that ask of the derivatives of f only whether they are finite.
+FINITE = frozenset({"gdlab.schedules.backtracking"})
 
 # Names, shapes and types of arrays.
 Arrays = tuple[tuple[str, tuple[int, ...], str], ...]
@@ -85,7 +87,8 @@ def of_rule(factory: Callable[..., Any], params: Arrays, dim: int, dtype: str) -
         rule = step.part_of(factory, params)
         return rule.update(x, rule.init(x), x, value=x[0], grad=x, value_fn=f)
 
-    return _looking(seen, _structs(params), jax.ShapeDtypeStruct((dim,), dtype))
+    finite = getattr(factory, "__module__", None) in FINITE
+    return _looking(seen, _structs(params), jax.ShapeDtypeStruct((dim,), dtype), finite=finite)
 
 
 @lru_cache(maxsize=256)
@@ -99,17 +102,31 @@ def of_probe(name: str, dim: int, dtype: str) -> Code:
     return _looking(seen, jax.ShapeDtypeStruct((dim,), dtype))
 
 
-def _looking(seen: Callable[..., Any], *arguments: Any) -> Code:
-    """Code that may look at an f: it is given one, and, if it looked, one of an ensemble too."""
-    looked: list[bool] = []
+def _looking(seen: Callable[..., Any], *arguments: Any, finite: bool = False) -> Code:
+    """Code that may look at an f: it is given one, and, if it looked, one of an ensemble too.
 
+    Whoever differentiates f gets its derivatives in another order of operations there: Newton's
+    step on Levy's function differed in its last bit. It has programs of its own, unless it only
+    asks whether they are `finite`.
+    """
+    looked: list[bool] = []
+    derived: list[bool] = []
+
+    @jax.custom_jvp
     def f(x: Array) -> Array:
         looked.append(True)
         return x[0] * x[0]
 
+    @f.defjvp
+    def of_f(x: tuple[Array], dx: tuple[Array]) -> tuple[Array, Array]:
+        derived.append(True)
+        return x[0][0] * x[0][0], 2 * x[0][0] * dx[0][0]
+
     code = _traced(partial(seen, f), *arguments)
-    if not looked or code.error is not None:
+    if not (looked or derived) or code.error is not None:
         return code
+    if derived and not finite:
+        return Code(False, looks=True)
 
     def of_a_lane(*values: Any) -> Any:
         lane = np.zeros(1, np.int32)
@@ -153,6 +170,4 @@ def _keeps(equation: Any) -> bool:
     if name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
         return math.prod(shape[axis] for axis in contracted) <= TERMS
-    if name in SOLVES:
-        return all(n <= TERMS for n in shape)
     return name in EXACT
