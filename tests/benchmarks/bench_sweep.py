@@ -91,7 +91,9 @@ def main() -> None:
     for name, jobs, cost in rows:
         each = cost.cpu / jobs
         cells = [name, f"{jobs:,}", f"{cost.cpu:.2f}", f"{1000 * each:.2f}", f"{cost.wall:.2f}"]
-        lines.append(f"| {' | '.join([*cells, f'{cost.memory:.2f}', f'{base / each:.0f}'])} |")
+        times = base / each
+        cells += [f"{cost.memory:.2f}", f"{times:.0f}" if times >= 10 else f"{times:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     processor = next(
         (
             x.split(":")[1].strip()
