@@ -133,15 +133,21 @@ def columns(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return made | rest
 
 
-def eigenvalues(view: StepView) -> Float[Array, " d"]:
-    """Of the Hessian at x_t, ascending; not computed where it is no matrix of numbers, as for the
-    padding of a block, which would cost as much as its lanes."""
+def of_hessian(view: StepView, f: Callable[[Any], Array]) -> Float[Array, "*shape"]:
+    """f(H) with the Hessian H at x_t, lane by lane; NaN, and not computed, where H is no matrix of
+    numbers: as for the padding of a block, which would cost as much as its lanes."""
 
-    def of_lane(H: Float[Array, "d d"]) -> Float[Array, " d"]:
-        nothing = jnp.full(H.shape[0], jnp.nan, H.dtype)
-        return lax.cond(jnp.all(jnp.isfinite(H)), jnp.linalg.eigvalsh, lambda _: nothing, H)
+    def of_lane(H: Float[Array, "d d"]) -> Array:
+        out = jax.eval_shape(f, H)
+        nothing = jnp.full(out.shape, jnp.nan, out.dtype)
+        return lax.cond(jnp.all(jnp.isfinite(H)), f, lambda _: nothing, H)
 
     return lane_by_lane(of_lane)(jax.hessian(view.f)(view.x))
+
+
+def eigenvalues(view: StepView) -> Float[Array, " d"]:
+    """Of the Hessian at x_t, ascending."""
+    return of_hessian(view, lambda H: jnp.linalg.eigvalsh(H))
 
 
 @registry.probe
@@ -180,9 +186,8 @@ def effective_dimension(view: StepView) -> Float[Array, ""]:
 @registry.probe
 def alignment(view: StepView) -> Float[Array, ""]:
     """|g'v|/|g|, v the eigenvector of the Hessian's largest eigenvalue: 1 along it, 0 across."""
-    top = lane_by_lane(lambda h: jnp.linalg.eigh(h)[1][:, -1])
     g = view.grad * unit(jnp.sum(view.grad**2))
-    v = top(jax.hessian(view.f)(view.x))
+    v = of_hessian(view, lambda H: jnp.linalg.eigh(H)[1][:, -1])
     return jnp.abs(jnp.sum(g * v)) / jnp.sqrt(jnp.sum(g**2))
 
 

@@ -230,14 +230,17 @@ def test_numbers_ride_in_lanes_and_switches_make_programs() -> None:
 
 def test_evaluations_beside_a_gradient_a_step_are_counted() -> None:
     counts = {}
-    for name in ("lbfgs", "sophia"):
+    for name in ("lbfgs", "sophia", "sam", "adam"):
         record = gdlab.descend(
             OBJECTIVE, X0, method=gdlab.methods.optax(name),
             schedule=gdlab.schedules.constant(1.0 if name == "lbfgs" else 0.01), steps=20, gtol=0,
         )  # fmt: skip
         counts[name] = record
     assert counts["lbfgs"].f_evals[-1] >= counts["lbfgs"].steps
+    assert counts["lbfgs"].grad_evals[-1] == counts["lbfgs"].f_evals[-1] + counts["lbfgs"].steps
     assert counts["sophia"].hvp_evals[-1] == 2
+    assert counts["sam"].grad_evals[-1] == 2 * counts["sam"].steps
+    assert counts["adam"].grad_evals[-1] == counts["adam"].steps
 
 
 def files() -> dict[Path, str]:

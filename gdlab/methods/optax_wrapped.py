@@ -49,10 +49,11 @@ PROPORTIONAL = [
 
 
 class Searched(NamedTuple):
-    """The memory of a rule, and how often its line search has looked at f."""
+    """The memory of a rule, and how often its line search has looked at f and its gradient."""
 
     rule: Any
     f_evals: Int[Array, ""]
+    grad_evals: Int[Array, ""]
 
 
 class Curved(NamedTuple):
@@ -60,6 +61,13 @@ class Curved(NamedTuple):
 
     rule: Any
     hvp_evals: Int[Array, ""]
+
+
+class Climbed(NamedTuple):
+    """The memory of a rule, and the gradients that it has taken elsewhere than at x."""
+
+    rule: Any
+    grad_evals: Int[Array, ""]
 
 
 def lbfgs(
@@ -71,9 +79,9 @@ def lbfgs(
     if linesearch == "none":
         return optax.lbfgs(None, memory_size, scale_init_precond, linesearch=None)
     if linesearch == "zoom":
-        return _counting_f(optax.lbfgs(None, memory_size, scale_init_precond))
-    search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=20, store_grad=True)
-    return _counting_f(optax.lbfgs(None, memory_size, scale_init_precond, linesearch=search))
+        return _counting(optax.lbfgs(None, memory_size, scale_init_precond), gradients=True)
+    search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)
+    return _counting(optax.lbfgs(None, memory_size, scale_init_precond, linesearch=search))
 
 
 def polyak_sgd(
@@ -116,7 +124,16 @@ def sam(
 ) -> optax.GradientTransformationExtraArgs:
     """Sharpness-aware minimization: the gradient at distance rho uphill; one whole turn a step."""
     uphill = optax.chain(contrib.normalize(), optax.sgd(rho))
-    return contrib.sam(_base("sam", optimizer), uphill, sync_period, reset_state, opaque_mode=True)
+    rule = contrib.sam(_base("sam", optimizer), uphill, sync_period, reset_state, opaque_mode=True)
+
+    def init(x: Any) -> Climbed:
+        return Climbed(rule.init(x), jnp.zeros((), jnp.int32))
+
+    def update(g: Any, state: Climbed, x: Any = None, **more: Any) -> tuple[Any, Climbed]:
+        u, inner = rule.update(g, state.rule, x, grad_fn=lambda x, _: jax.grad(more["value_fn"])(x))
+        return u, Climbed(inner, state.grad_evals + sync_period - 1)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def mechanize(
@@ -165,15 +182,16 @@ def _base(who: str, name: str, learning_rate: Any = 1.0) -> Any:
     return (getattr(optax, name, None) or getattr(contrib, name))(learning_rate=learning_rate)
 
 
-def _counting_f(rule: Any) -> optax.GradientTransformationExtraArgs:
-    """The rule, counting the points at which its line search looks at f."""
+def _counting(rule: Any, gradients: bool = False) -> optax.GradientTransformationExtraArgs:
+    """The rule, counting the points at which its line search looks at f, and at its gradient."""
 
     def init(x: Any) -> Searched:
-        return Searched(rule.init(x), f_evals=jnp.zeros((), jnp.int32))
+        return Searched(rule.init(x), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 
     def update(g: Any, state: Searched, x: Any = None, **more: Any) -> tuple[Any, Searched]:
         u, inner = rule.update(g, state.rule, x, **more)
-        looked = optax.tree_utils.tree_get(inner, "num_linesearch_steps")
-        return u, Searched(inner, f_evals=state.f_evals + looked.astype(jnp.int32))
+        looked = optax.tree_utils.tree_get(inner, "num_linesearch_steps").astype(jnp.int32)
+        grad_evals = state.grad_evals + (looked if gradients else 0)
+        return u, Searched(inner, state.f_evals + looked, grad_evals)
 
     return optax.GradientTransformationExtraArgs(init, update)

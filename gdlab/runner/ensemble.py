@@ -141,7 +141,7 @@ class Block:
         x_next = split(x + u)
         seen = dict(over(probes.sums, state.x, value, g, split(u), eta, lanes.minimizers))
         self._probe(seen, x, value, at["grad"], u, eta)
-        for name in ("f_evals", "hvp_evals"):
+        for name in step.EVALUATIONS:
             self._count(seen, name, state.rule)
         if code.keep_path:
             seen["x"] = x

@@ -251,7 +251,7 @@ class Pool:
         step = np.broadcast_to(self.marks.astype(float), (self.n, rows)).copy()
         step[np.arange(self.n), self.length - 1] = self.end
         columns["step"] = step
-        columns["grad_evals"] = step.copy()
+        columns["grad_evals"] = step + columns.get("grad_evals", 0)  # one a step, and further ones
         for name in ("f_evals", "hvp_evals"):
             columns.setdefault(name, np.zeros((self.n, rows)))
         columns["gap"] = columns["loss"] - self.f_star[:, None]

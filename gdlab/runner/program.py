@@ -23,6 +23,8 @@ from gdlab.types import Array
 
 # Up to this dimension the coordinates are carried apart, each an array over lanes.
 APART = 4
+# What a rule's memory may count beside a gradient a step.
+EVALUATIONS = ("f_evals", "hvp_evals", "grad_evals")
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,7 @@ def taken(
     view = probes.StepView(f, shown, value, _join(g), _join(u), eta)
     for name in program.probes:
         seen[name] = registry.factories("probe")[name](view)
-    for name in ("f_evals", "hvp_evals"):  # a method and a schedule may both count
+    for name in EVALUATIONS:  # a method and a schedule may both count
         counts = [n for _, n in optax.tree_utils.tree_get_all_with_path(state.rule, name)]
         if counts:
             seen[name] = sum(counts[1:], counts[0])

@@ -24,6 +24,7 @@ from gdlab.runner import fusion
 from gdlab.runner import program as step
 from gdlab.runner.evaluation import Numbers, Order, value_of_lane
 from gdlab.runner.program import split
+from gdlab.runner.tracing import Arrays, structs
 from gdlab.types import Array
 
 TERMS = 2
@@ -33,9 +34,6 @@ EXACT = frozenset(
 
 # Rules that ask of the derivatives of f only whether they are finite.
 FINITE = frozenset({"gdlab.schedules.backtracking"})
-
-# Names, shapes and types of arrays.
-Arrays = tuple[tuple[str, tuple[int, ...], str], ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def of_objective(
             return step.value_and_grad(at, split(x))
         return jax.jvp(jax.value_and_grad(at), (x,), (x,))
 
-    return _traced(seen, None if data is None else _structs(data), x)
+    return _traced(seen, None if data is None else structs(data), x)
 
 
 @lru_cache(maxsize=4096)
@@ -88,7 +86,7 @@ def of_rule(factory: Callable[..., Any], params: Arrays, dim: int, dtype: str) -
         return rule.update(x, rule.init(x), x, value=x[0], grad=x, value_fn=f)
 
     finite = getattr(factory, "__module__", None) in FINITE
-    return _looking(seen, _structs(params), jax.ShapeDtypeStruct((dim,), dtype), finite=finite)
+    return _looking(seen, structs(params), jax.ShapeDtypeStruct((dim,), dtype), finite=finite)
 
 
 @lru_cache(maxsize=256)
@@ -136,10 +134,6 @@ def _looking(seen: Callable[..., Any], *arguments: Any, finite: bool = False) ->
         return jax.vmap(lambda i, *v: seen(at(i), *v), -1, -1)(lane, *values)
 
     return Code(code.keeps and _traced(of_a_lane, *arguments).error is None, looks=True)
-
-
-def _structs(arrays: Arrays) -> dict[str, jax.ShapeDtypeStruct]:
-    return {name: jax.ShapeDtypeStruct(shape, np.dtype(kind)) for name, shape, kind in arrays}
 
 
 def _traced(f: Callable[..., Any], *arguments: Any) -> Code:

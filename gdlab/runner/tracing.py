@@ -114,7 +114,7 @@ def primitives(jaxpr: Jaxpr) -> Iterator[str]:
 @lru_cache(maxsize=4096)
 def _traced(f: Callable[..., Any], arrays: Arrays | None, dim: int) -> Traced:
     """f at data of these names, shapes and types; its derivative where it has rules of its own."""
-    data, x = _structs(arrays), jax.ShapeDtypeStruct((dim,), np.float64)
+    data, x = structs(arrays), jax.ShapeDtypeStruct((dim,), np.float64)
 
     def value(data: Any, x: Any) -> Any:
         return f(x) if arrays is None else f(data, x)
@@ -143,11 +143,12 @@ def _probe_shape(
         at = partial(f, data) if arrays is not None else f
         return probe(StepView(at, x, y, grad, update, size))
 
-    out = jax.eval_shape(seen, _structs(arrays), vector, number, vector, vector, number)
+    out = jax.eval_shape(seen, structs(arrays), vector, number, vector, vector, number)
     return tuple(jnp.shape(out))
 
 
-def _structs(arrays: Arrays | None) -> dict[str, jax.ShapeDtypeStruct]:
+def structs(arrays: Arrays | None) -> dict[str, jax.ShapeDtypeStruct]:
+    """Arrays of these names, shapes and types, to be traced with."""
     return {
         name: jax.ShapeDtypeStruct(shape, np.dtype(dtype)) for name, shape, dtype in arrays or ()
     }
