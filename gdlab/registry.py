@@ -70,6 +70,20 @@ def _decorator(kind: str) -> Callable[[F], F]:
     return add
 
 
+def described(
+    factory: Callable[..., Any],
+    name: str,
+    module: str,
+    keys: Mapping[str, inspect.Parameter],
+    words: str,
+) -> Callable[..., Any]:
+    """A factory as if it had been written with this name, these keys and this docstring."""
+    factory.__name__, factory.__module__, factory.__doc__ = name, module, words
+    factory.__signature__ = inspect.Signature(list(keys.values()))  # type: ignore[attr-defined]
+    factory.__annotations__ = {key: p.annotation for key, p in keys.items()}
+    return factory
+
+
 def _checked(kind: str, factory: F) -> F:
     """The factory for calls from Python: it refuses what a command line refuses, in its words.
 

@@ -161,14 +161,7 @@ def _factory(name: str) -> Callable[..., Method]:
         made(**numbers)  # what optax refuses, it refuses now
         return Method(f"optax/{name}", transform=made, params=numbers)
 
-    factory.__name__ = f"optax/{name}"
-    factory.__doc__ = _words(name)
-    factory.__signature__ = inspect.Signature(list(keys.values()))  # type: ignore[attr-defined]
-    factory.__module__, factory.__annotations__ = (
-        __name__,
-        {key: p.annotation for key, p in keys.items()},
-    )
-    return factory
+    return registry.described(factory, f"optax/{name}", __name__, keys, _words(name))
 
 
 def _words(name: str) -> str:

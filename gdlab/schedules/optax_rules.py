@@ -116,11 +116,7 @@ def _factory(name: str) -> Callable[..., Schedule]:
         _schedule(name, sizes.arguments)  # what optax refuses, it refuses now
         return Schedule(f"optax/{name}", sizes=sizes)
 
-    factory.__name__, factory.__module__ = f"optax/{name}", __name__
-    factory.__doc__ = _words(name)
-    factory.__signature__ = inspect.Signature(list(keys.values()))  # type: ignore[attr-defined]
-    factory.__annotations__ = {key: p.annotation for key, p in keys.items()}
-    return factory
+    return registry.described(factory, f"optax/{name}", __name__, keys, _words(name))
 
 
 def _words(name: str) -> str:
